@@ -1,0 +1,76 @@
+/**
+ * Messages of the control socket that an agent dials to its SiteDO. JSON text, one schema each way.
+ * Requests that want an answer carry `id`; the answer repeats it.
+ */
+import { z } from "zod";
+import { errorCode } from "./stream/control.ts";
+import { Workload } from "./workload.ts";
+
+const name = z.string().min(1).max(63);
+const id = z.string().min(1).max(64);
+const ms = z.number().int().min(0);
+
+export const TARGET_PROTOCOLS = ["postgres", "ssh", "kubernetes", "http", "tunnel"] as const;
+
+/** What an agent announces of a target: facts for policy and clients, never a credential or an address. */
+export const TargetAnnouncement = z.object({
+  name,
+  protocol: z.enum(TARGET_PROTOCOLS),
+  environment: z.string().max(63).optional(),
+  labels: z.array(z.string().max(63)).max(32).default([]),
+  database: z.string().max(63).optional(),
+});
+export type TargetAnnouncement = z.infer<typeof TargetAnnouncement>;
+
+/** Files of the bundle directory, by path relative to it. */
+export const BundleFiles = z.record(z.string().max(512), z.string());
+export type BundleFiles = z.infer<typeof BundleFiles>;
+
+/** Everything an agent needs to serve one session. The dial secret authorises exactly one session's socket. */
+export const Dispatch = z.object({
+  type: z.literal("dispatch"),
+  session: id,
+  target: name,
+  identity: name,
+  workload: Workload,
+  dial_secret: z.string().min(32).max(128),
+  /** Absolute, ms since the epoch. */
+  started_at: ms,
+  deadline: ms,
+  bundle: z.number().int().min(1),
+  /** Policy ids that allowed `connect`. */
+  policies: z.array(z.string().max(256)).max(64),
+  /** Approval groups that consented to the session, for the policy context. */
+  approvals: z.array(name).max(32).default([]),
+  /** The session is known: its socket was lost, dial again (resume). */
+  redial: z.boolean(),
+});
+export type Dispatch = z.infer<typeof Dispatch>;
+
+export const EdgeToAgent = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("welcome"), agent: id, site: name, gateway: z.string().max(256), now: ms }),
+  /** The active bundle: at welcome, and on each push or rollback. `version` only grows (GW-27). */
+  z.object({ type: z.literal("bundle"), version: z.number().int().min(1), digest: z.string().length(64), files: BundleFiles }),
+  Dispatch,
+  z.object({ type: z.literal("kill"), session: id, code: errorCode, message: z.string().max(1024) }),
+  /** Agent's own revocation or a duplicate taking its place: close and do not redial before told otherwise. */
+  z.object({ type: z.literal("bye"), code: errorCode, message: z.string().max(1024) }),
+]);
+export type EdgeToAgent = z.infer<typeof EdgeToAgent>;
+
+export const AgentToEdge = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("hello"),
+    version: z.string().max(64),
+    targets: z.array(TargetAnnouncement).max(500),
+    bundle: z.number().int().min(0),
+    sessions: z.array(id).max(10_000),
+  }),
+  /** The agent will not take a dispatched session. */
+  z.object({ type: z.literal("refused"), session: id, code: errorCode, message: z.string().max(1024) }),
+  /** A session is over at the agent; final. */
+  z.object({ type: z.literal("ended"), session: id, code: errorCode, message: z.string().max(1024), at: ms }),
+  z.object({ type: z.literal("bundle_applied"), version: z.number().int().min(1), error: z.string().max(4096).optional() }),
+  z.object({ type: z.literal("draining") }),
+]);
+export type AgentToEdge = z.infer<typeof AgentToEdge>;

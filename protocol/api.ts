@@ -1,0 +1,233 @@
+/**
+ * The gateway's HTTP API: shapes of requests and answers, shared by worker/ and runner/. Routes:
+ *
+ *   GET    /v1/healthz                                   open
+ *   POST   /v1/token                                     RFC 8693 exchange, form-encoded, DPoP header (RFC 9449)
+ *   GET    /v1/whoami   POST /v1/can   GET /v1/history   GET /v1/targets        any identity, about itself
+ *   GET    /v1/targets/:target/connect                   WebSocket; 101 carries SESSION_HEADER and RESUME_HEADER
+ *   GET    /v1/sessions/:id/resume                       WebSocket; Authorization: Resume <secret>
+ *   GET    /v1/sessions/:id/agent                        WebSocket; agent JWT and DIAL_HEADER
+ *   GET    /v1/agent/control                             WebSocket; agent JWT
+ *   PUT    /v1/agent/sessions/:id/segments/:n            agent JWT; NDJSON; idempotent
+ *   POST   /v1/agents/enrolment-tokens                   agent:enrol (or the bootstrap secret while no bundle is active)
+ *   POST   /v1/agents/enrol                              enrolment token in the body
+ *   GET    /v1/agents      DELETE /v1/agents/:id         agent:read, agent:revoke
+ *   POST   /v1/bundles     GET /v1/bundles  GET /v1/bundles/active              policy:publish, policy:read
+ *   POST   /v1/bundles/rollback                          policy:publish
+ *   GET    /v1/sessions    GET /v1/sessions/:id          session:read, or the session's own identity
+ *   GET    /v1/sessions/:id/commands  /recording         likewise
+ *   GET    /v1/commands    GET /v1/refusals              session:read
+ *   POST   /v1/sessions/:id/kill                         session:kill
+ *   GET    /v1/identities  POST /v1/identities/:name/revoke  /restore           identity:read, identity:revoke
+ *
+ * Refusals are problem+json (`ProblemJson`). Lists are newest first, `?limit=` (≤ 200) and `?cursor=`.
+ */
+import { z } from "zod";
+import { BundleFiles, TargetAnnouncement } from "./agent-control.ts";
+import { errorCode } from "./stream/control.ts";
+import { EffectRecord, Outcome } from "./recording/event.ts";
+import { Workload } from "./workload.ts";
+
+/** On the 101 of connect: the session's id, and the secret that lets the connector redial it. */
+export const SESSION_HEADER = "x-sallyport-session";
+export const RESUME_HEADER = "x-sallyport-resume";
+/** On the agent's dial-back: the dispatch's secret. */
+export const DIAL_HEADER = "x-sallyport-dial";
+/** On every refusal: what to quote to an operator. */
+export const REFERENCE_HEADER = "x-sallyport-ref";
+
+const ms = z.number().int().min(0);
+
+export const ProblemJson = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number().int(),
+  code: errorCode,
+  detail: z.string().optional(),
+  ref: z.string().optional(),
+  /** Policy ids, where a policy refused. */
+  policies: z.array(z.string()).optional(),
+  /** Bundle problems, for `bundle_invalid`. */
+  problems: z
+    .array(
+      z.object({
+        file: z.string(),
+        line: z.number().optional(),
+        column: z.number().optional(),
+        severity: z.enum(["error", "warning"]),
+        rule: z.string(),
+        message: z.string(),
+      }),
+    )
+    .optional(),
+});
+export type ProblemJson = z.infer<typeof ProblemJson>;
+
+/** RFC 8693 section 2.2.1, with token_type `DPoP` (RFC 9449 section 5). */
+export const TokenAnswer = z.object({
+  access_token: z.string(),
+  issued_token_type: z.literal("urn:ietf:params:oauth:token-type:access_token"),
+  token_type: z.literal("DPoP"),
+  expires_in: z.number().int(),
+  identity: z.string(),
+});
+export type TokenAnswer = z.infer<typeof TokenAnswer>;
+
+export const Whoami = z.object({
+  identity: z.string(),
+  kind: z.enum(["non-human", "human"]),
+  owner: z.string(),
+  groups: z.array(z.string()),
+  workload: Workload,
+  bundle: z.number().int(),
+  expires_at: ms.optional(),
+});
+export type Whoami = z.infer<typeof Whoami>;
+
+/** `action` defaults to `connect`; `resource` to the target itself, else `schema.table`. */
+export const CanQuestion = z.object({ target: z.string(), action: z.string().optional(), resource: z.string().max(256).optional() });
+export const CanAnswer = z.object({
+  outcome: Outcome,
+  action: z.string(),
+  resource: z.string(),
+  policies: z.array(z.string()),
+  approvals: z.array(z.object({ group: z.string(), min: z.number().int() })),
+  reason: z.string(),
+});
+export type CanAnswer = z.infer<typeof CanAnswer>;
+
+export const TargetRow = TargetAnnouncement.extend({ site: z.string(), online: z.boolean(), connect: Outcome });
+export type TargetRow = z.infer<typeof TargetRow>;
+
+export const SessionState = z.enum(["opening", "active", "ended"]);
+export const SessionRow = z.object({
+  id: z.string(),
+  identity: z.string(),
+  target: z.string(),
+  protocol: z.string(),
+  site: z.string(),
+  agent: z.string().nullable(),
+  state: SessionState,
+  started_at: ms,
+  ended_at: ms.nullable(),
+  deadline: ms,
+  end_code: z.string().nullable(),
+  end_message: z.string().nullable(),
+  bundle: z.number().int(),
+  workload: Workload,
+  commands: z.number().int(),
+  denied: z.number().int(),
+  sealed: z.boolean(),
+});
+export type SessionRow = z.infer<typeof SessionRow>;
+
+export const CommandRow = z.object({
+  session: z.string(),
+  command: z.number().int(),
+  at: ms,
+  identity: z.string(),
+  target: z.string(),
+  pipeline: z.string().nullable(),
+  run_id: z.string().nullable(),
+  job_id: z.string().nullable(),
+  via: z.string(),
+  text: z.string(),
+  truncated: z.boolean(),
+  shape: z.string().nullable(),
+  effects: z.array(EffectRecord),
+  decision: Outcome,
+  policies: z.array(z.string()),
+  reason: z.string().nullable(),
+  bundle: z.number().int(),
+  status: z.string().nullable(),
+  code: z.string().nullable(),
+  tag: z.string().nullable(),
+  rows: z.number().int().nullable(),
+  ms: z.number().nullable(),
+});
+export type CommandRow = z.infer<typeof CommandRow>;
+
+/** A refused request at the edge, with the reason that the peer did not get. */
+export const RefusalRow = z.object({
+  ref: z.string(),
+  at: ms,
+  code: z.string(),
+  reason: z.string(),
+  identity: z.string().nullable(),
+  target: z.string().nullable(),
+  issuer: z.string().nullable(),
+  subject: z.string().nullable(),
+  path: z.string(),
+});
+export type RefusalRow = z.infer<typeof RefusalRow>;
+
+export const AgentRow = z.object({
+  id: z.string(),
+  name: z.string(),
+  site: z.string(),
+  public_key: z.string(),
+  online: z.boolean(),
+  version: z.string().nullable(),
+  bundle: z.number().int().nullable(),
+  enrolled_at: ms,
+  last_seen_at: ms.nullable(),
+  revoked_at: ms.nullable(),
+  targets: z.array(TargetAnnouncement),
+});
+export type AgentRow = z.infer<typeof AgentRow>;
+
+export const BundleRow = z.object({
+  version: z.number().int(),
+  digest: z.string(),
+  published_at: ms,
+  published_by: z.string(),
+  active: z.boolean(),
+  note: z.string().nullable(),
+  rolled_back_from: z.number().int().nullable(),
+});
+export type BundleRow = z.infer<typeof BundleRow>;
+export const BundlePush = z.object({
+  files: BundleFiles,
+  note: z.string().max(1024).optional(),
+  /** Refuse when another version is active. */ expect_active: z.number().int().optional(),
+});
+
+export const EnrolmentTokenRequest = z.object({
+  site: z.string(),
+  targets: z.array(z.string()).max(500).optional(),
+  ttl_s: z
+    .number()
+    .int()
+    .min(60)
+    .max(7 * 24 * 3600)
+    .optional(),
+});
+export const EnrolmentTokenAnswer = z.object({ token: z.string(), site: z.string(), expires_at: ms });
+/** `public_key`: the agent's Ed25519 public key as a JWK (OKP), RFC 8037. */
+export const EnrolRequest = z.object({
+  token: z.string().max(256),
+  name: z.string(),
+  public_key: z.object({ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: z.string().length(43) }),
+});
+export const EnrolAnswer = z.object({ agent: z.string(), site: z.string(), name: z.string() });
+
+export const KillRequest = z.object({ reason: z.string().max(512).optional() });
+export const RevokeRequest = z.object({ reason: z.string().max(512).optional() });
+export const RevokeAnswer = z.object({ identity: z.string(), revoked_at: ms.nullable(), sessions_ended: z.array(z.string()) });
+export const IdentityRow = z.object({
+  name: z.string(),
+  kind: z.enum(["non-human", "human"]),
+  owner: z.string(),
+  purpose: z.string(),
+  environment: z.string().nullable(),
+  groups: z.array(z.string()),
+  revoked_at: ms.nullable(),
+  live_sessions: z.number().int(),
+  last_used_at: ms.nullable(),
+});
+export type IdentityRow = z.infer<typeof IdentityRow>;
+
+export const SegmentAnswer = z.object({ stored: z.boolean(), events: z.number().int() });
+
+/** A page of rows. */
+export const page = <T extends z.ZodType>(row: T) => z.object({ rows: z.array(row), cursor: z.string().nullable() });

@@ -1,0 +1,55 @@
+/**
+ * Every limit that one peer imposes on another, named, with its unit. A size is checked before anything is
+ * allocated for it. docs/limits.md repeats this table for operators.
+ */
+
+// ── the stream between connector and agent ──
+/** Payload bytes in one DATA frame; with its header a frame stays ≤ 64 KiB (PLATFORM.md). */
+export const MAX_FRAME_PAYLOAD = 64 * 1024 - 32;
+/** Bytes of one text control message on a session socket. */
+export const MAX_SESSION_CONTROL = 64 * 1024;
+/** Credit of one direction of one stream, bytes: what a sender may have unconsumed, and so must keep for a resume. */
+export const STREAM_WINDOW = 1024 * 1024;
+/** Streams open at once in one session. */
+export const MAX_STREAMS = 256;
+/** How long both ends keep a session whose socket was lost, ms. */
+export const RESUME_WINDOW_MS = 60_000;
+/** Silence after which an end-to-end ping is sent, and after which the socket counts as lost, ms. */
+export const PING_AFTER_MS = 15_000;
+export const LOST_AFTER_MS = 35_000;
+
+// ── control socket between agent and SiteDO ──
+/** Bytes of one control message; a bundle travels in one. */
+export const MAX_AGENT_CONTROL = 1024 * 1024;
+/** How long an agent may take to dial back, ms. */
+export const DIAL_BACK_MS = 10_000;
+
+// ── identity ──
+export const MAX_TOKEN_BYTES = 16 * 1024;
+/** A token's `iat` may be this old at most, s; its `exp` is advisory (IDENTITY.md). */
+export const MAX_TOKEN_AGE_S = 600;
+/** Clock skew accepted, s (GW-08). */
+export const MAX_CLOCK_SKEW_S = 60;
+export const CREDENTIAL_TTL_S = 900;
+/** A renewed credential's whole life, s. */
+export const CREDENTIAL_MAX_AGE_S = 6 * 3600;
+export const AGENT_TOKEN_TTL_S = 60;
+export const ENROLMENT_TTL_S = 24 * 3600;
+
+// ── sessions ──
+export const SESSION_MAX_S = 8 * 3600;
+export const SESSIONS_PER_IDENTITY = 64;
+/** Between telling an agent to end a session and cutting its sockets, ms: together under one second. */
+export const KILL_GRACE_MS = 500;
+
+// ── bundles ──
+export const MAX_BUNDLE_BYTES = 512 * 1024;
+export const MAX_BUNDLE_FILES = 500;
+
+// ── recording ──
+/** A segment is closed and uploaded once it holds this much; one event may carry it past. */
+export const SEGMENT_TARGET_BYTES = 512 * 1024;
+export const MAX_EVENT_BYTES = 4 * 1024 * 1024;
+export const MAX_SEGMENT_BYTES = SEGMENT_TARGET_BYTES + MAX_EVENT_BYTES;
+/** Characters of a statement in D1's index; the recording holds the whole, and the row says `truncated`. */
+export const MAX_INDEXED_TEXT = 32 * 1024;

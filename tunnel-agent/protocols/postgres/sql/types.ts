@@ -1,0 +1,58 @@
+/**
+ * What the SQL room tells the machine about one string of SQL. Pure: text in, facts out; no catalogue yet.
+ */
+import type { Result } from "../../../../protocol/result.ts";
+
+export type PgObject =
+  /** `schema` is absent when the name was not qualified: the machine then asks for every schema the search_path has had. */
+  | { readonly type: "table"; readonly schema?: string | undefined; readonly name: string }
+  | { readonly type: "schema"; readonly name: string }
+  | { readonly type: "function"; readonly schema?: string | undefined; readonly name: string }
+  /** The whole target: database-wide actions. */
+  | { readonly type: "target" };
+
+/** One thing a statement does: action of docs/policy.md (`pg:select`, `pg:drop`, …) on one object. */
+export interface Effect {
+  readonly action: string;
+  readonly object: PgObject;
+}
+
+/** How a statement changes the state that the gateway must simulate. */
+export type SessionEffect =
+  | { readonly kind: "prepare"; readonly name: string }
+  | { readonly kind: "execute"; readonly name: string }
+  | { readonly kind: "deallocate"; readonly name: string | null }
+  | { readonly kind: "declare-cursor"; readonly name: string }
+  | { readonly kind: "use-cursor"; readonly name: string }
+  | { readonly kind: "close-cursor"; readonly name: string | null }
+  | { readonly kind: "discard-all" }
+  | { readonly kind: "transaction"; readonly what: "begin" | "commit" | "rollback" | "savepoint" | "rollback-to" | "release" }
+  | { readonly kind: "search-path"; readonly schemas: readonly string[] };
+
+export interface Statement {
+  /** e.g. `SelectStmt`; libpg-query's node name. */
+  readonly node: string;
+  /** Union over the whole tree: CTEs, subqueries, EXPLAIN's inner statement, PREPARE's and DECLARE's too. Never empty: what needs no right says `pg:session` on the target. */
+  readonly effects: readonly Effect[];
+  readonly session: readonly SessionEffect[];
+  readonly copy?: "in" | "out" | undefined;
+  /** Refused whatever policy says (COPY PROGRAM, 2PC, role changes, …): the hazard's id in THREATS.md and a sentence. */
+  readonly forbidden?: { readonly hazard: string; readonly sentence: string } | undefined;
+}
+
+export interface AnalysedSql {
+  /** In order; an empty string has none. */
+  readonly statements: readonly Statement[];
+  /** The text with literals replaced by placeholders (pg_query_normalize). */
+  readonly shape: string;
+  /** The text with secrets removed whatever detectors say (PASSWORD '…', USER MAPPING options, …), for the recording. */
+  readonly redacted: string;
+}
+
+export type SqlRefusal =
+  | { readonly reason: "unparsable"; readonly message: string; readonly position?: number | undefined }
+  | { readonly reason: "too-long"; readonly bytes: number; readonly limit: number }
+  | { readonly reason: "too-deep"; readonly limit: number }
+  | { readonly reason: "identifier-too-long"; readonly identifier: string };
+
+export type AnalyseSql = (sql: string) => Result<AnalysedSql, SqlRefusal>;
