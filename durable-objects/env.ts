@@ -1,0 +1,17 @@
+/** Bindings of wrangler.toml, as the Worker and its Durable Objects see them. */
+import type { IdentityDO } from "./identity/object.ts";
+import type { SessionDO } from "./session/object.ts";
+import type { SiteDO } from "./site/object.ts";
+
+export interface Env {
+  readonly SESSIONS: DurableObjectNamespace<SessionDO>;
+  readonly SITES: DurableObjectNamespace<SiteDO>;
+  readonly IDENTITIES: DurableObjectNamespace<IdentityDO>;
+  readonly DB: D1Database;
+  readonly RECORDINGS: R2Bucket;
+  /** Public origin, e.g. `https://gate.example.com`; empty: the request's own. */
+  readonly SALLYPORT_ORIGIN: string;
+  readonly SALLYPORT_COUPLING: "coupled" | "relay";
+  /** Accepted for the first push and enrolment only, until a bundle is active. */
+  readonly SALLYPORT_BOOTSTRAP_SECRET?: string;
+}
