@@ -26,6 +26,14 @@ export type TargetAnnouncement = z.infer<typeof TargetAnnouncement>;
 export const BundleFiles = z.record(z.string().max(512), z.string());
 export type BundleFiles = z.infer<typeof BundleFiles>;
 
+/** The text whose SHA-256 (lower-case hex, over UTF-8) is a bundle's digest: `[[path,content],…]` as JSON, paths in UTF-16 order. */
+export const bundleDigestText = (files: BundleFiles): string =>
+  JSON.stringify(
+    Object.keys(files)
+      .sort()
+      .map((path) => [path, files[path]]),
+  );
+
 /** Everything an agent needs to serve one session. The dial secret authorises exactly one session's socket. */
 export const Dispatch = z.object({
   type: z.literal("dispatch"),

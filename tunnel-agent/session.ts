@@ -4,6 +4,7 @@
  */
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
+import type { z } from "zod";
 import type { Decision, Resource } from "../policy/types.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { SessionId } from "../protocol/ids.ts";
@@ -69,4 +70,26 @@ export interface TargetServer {
   serve(client: Duplex, open: StreamOpen, session: SessionContext): Promise<void>;
   /** What the connector tells clients. */
   readonly ready: { readonly database?: string | undefined; readonly user?: string | undefined };
+}
+
+/** What a protocol room gets to make a target. */
+export interface TargetDeps {
+  /**
+   * A credential by its reference, as `CredentialReference` (credentials/reference.ts) let it through: `env:NAME`,
+   * `file:PATH` (relative to agent.yaml), `exec:COMMAND ARGUMENTS`.
+   */
+  credential(reference: string): Credential;
+  /** A path of agent.yaml (a CA file, …), made absolute: relative ones are relative to agent.yaml. */
+  resolvePath(path: string): string;
+  /** The entry's `name`. */
+  readonly name: string;
+  readonly log: Logger;
+}
+
+/** A protocol room as the registry knows it. */
+export interface TargetProtocol<C = unknown> {
+  /** The protocol's own keys of a target entry in agent.yaml (all but name, protocol, environment and labels); strict. */
+  readonly config: z.ZodType<C>;
+  /** Does no I/O that can fail for a target's fault: a target that is down must not keep the agent from starting. */
+  create(config: C, deps: TargetDeps): TargetServer | Promise<TargetServer>;
 }
