@@ -28,7 +28,9 @@ function installedMatchesLockfile() {
   const wanted = lockfilePackages("package-lock.json");
   const installed = lockfilePackages("node_modules/.package-lock.json");
   if (wanted === undefined || installed === undefined) return false;
-  return Object.entries(wanted).every(([path, entry]) => path === "" || entry.optional === true || installed[path]?.version === entry.version);
+  return Object.entries(wanted).every(
+    ([path, entry]) => path === "" || entry.optional === true || installed[path]?.version === entry.version,
+  );
 }
 
 function install() {
@@ -52,7 +54,9 @@ function findNode() {
   const bundled = join(root, "node_modules", "node", "bin", process.platform === "win32" ? "node.exe" : "node");
   if (existsSync(bundled) && spawnSync(bundled, ["--version"]).status === 0) return bundled;
   if (Number(process.versions.node.split(".")[0]) >= 24) return process.execPath;
-  say("the Node 24 of the dev dependencies is not there: npm's install scripts seem to be disabled. Run npm ci with --ignore-scripts=false, or use Node ≥ 24.");
+  say(
+    "the Node 24 of the dev dependencies is not there: npm's install scripts seem to be disabled. Run npm ci with --ignore-scripts=false, or use Node ≥ 24.",
+  );
   process.exit(1);
 }
 

@@ -14,10 +14,14 @@ const root = join(import.meta.dirname, "..");
 const directory = mkdtempSync(join(tmpdir(), "sallyport-test-"));
 const report = join(directory, "report.json");
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-const run = spawnSync(process.execPath, [vitest, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...process.argv.slice(2)], {
-  cwd: root,
-  stdio: ["ignore", "inherit", "inherit"],
-});
+const run = spawnSync(
+  process.execPath,
+  [vitest, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...process.argv.slice(2)],
+  {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+  },
+);
 
 interface Report {
   readonly numPassedTests: number;
