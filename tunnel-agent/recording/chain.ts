@@ -1,0 +1,54 @@
+/**
+ * The writer's end of the hash chain of protocol/recording/event.ts: turns events into lines and keeps the place
+ * in the chain. No I/O: a line counts only once `accept` is called, after it is in the spool, so that a failed
+ * write leaves the chain where the file is. It does not validate events: the recorder's types do.
+ */
+import { createHash } from "node:crypto";
+import { FIRST_PREV, signedText, type NewEvent } from "../../protocol/recording/event.ts";
+
+/** Signs text with the agent's Ed25519 key; base64url. */
+export type Sign = (text: string) => string;
+
+export interface Line {
+  /** With its newline. */
+  readonly bytes: Buffer;
+  readonly hash: string;
+}
+
+export class EventChain {
+  readonly #session: string;
+  readonly #head: string;
+  #seq: number;
+  #prev: string;
+
+  /** Goes on after an existing log when `seq` and `prev` are given. */
+  constructor(session: string, seq = 0, prev: string = FIRST_PREV) {
+    this.#session = session;
+    this.#head = `{"v":1,"session":${JSON.stringify(session)},"seq":`;
+    this.#seq = seq;
+    this.#prev = prev;
+  }
+
+  /** The place of the next event. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** `at`: ms since the epoch. */
+  line(event: NewEvent, at: number): Line {
+    const text = `${this.#head}${this.#seq},"at":${at},"prev":"${this.#prev}",${JSON.stringify(event).slice(1, -1)}`;
+    const hash = createHash("sha256").update(text).digest("hex");
+    return { bytes: Buffer.from(`${text},"hash":"${hash}"}\n`), hash };
+  }
+
+  /** A checkpoint or seal for the chain as it stands. */
+  signed(kind: "checkpoint" | "seal", agent: string, sign: Sign, at: number): Line {
+    return this.line({ type: kind, agent, signature: sign(signedText(kind, this.#session, this.#seq, this.#prev)) }, at);
+  }
+
+  /** The line is in the log. */
+  accept(line: Line): void {
+    this.#seq += 1;
+    this.#prev = line.hash;
+  }
+}
