@@ -15,12 +15,15 @@
  *   POST   /v1/bundles     GET /v1/bundles  GET /v1/bundles/active              policy:publish, policy:read
  *   POST   /v1/bundles/rollback                          policy:publish
  *   GET    /v1/sessions    GET /v1/sessions/:id          session:read, or the session's own identity
- *   GET    /v1/sessions/:id/commands  /recording         likewise
+ *   GET    /v1/sessions/:id/commands  /recording  /keys  likewise
  *   GET    /v1/commands    GET /v1/refusals              session:read
  *   POST   /v1/sessions/:id/kill                         session:kill
  *   GET    /v1/identities  POST /v1/identities/:name/revoke  /restore           identity:read, identity:revoke
  *
- * Refusals are problem+json (`ProblemJson`). Lists are newest first, `?limit=` (≤ 200) and `?cursor=`.
+ * Refusals are problem+json (`ProblemJson`). Lists are pages, newest first (agents, targets and identities by
+ * name), with `?limit=` (≤ 200) and `?cursor=`. Filters of sessions and commands: `identity pipeline run job target
+ * action decision since until`, of sessions also `site state`, of commands `session q` (words to search); of
+ * refusals `ref identity target code since until`. Times are ms since the epoch or ISO 8601.
  */
 import { z } from "zod";
 import { BundleFiles, TargetAnnouncement } from "./agent-control.ts";
@@ -38,6 +41,16 @@ export const REFERENCE_HEADER = "x-sallyport-ref";
 
 const ms = z.number().int().min(0);
 
+/** A place in a bundle where something is wrong; `line` and `column` count from 1. */
+export const BundleProblem = z.object({
+  file: z.string(),
+  line: z.number().optional(),
+  column: z.number().optional(),
+  severity: z.enum(["error", "warning"]),
+  rule: z.string(),
+  message: z.string(),
+});
+
 export const ProblemJson = z.object({
   type: z.string(),
   title: z.string(),
@@ -48,18 +61,7 @@ export const ProblemJson = z.object({
   /** Policy ids, where a policy refused. */
   policies: z.array(z.string()).optional(),
   /** Bundle problems, for `bundle_invalid`. */
-  problems: z
-    .array(
-      z.object({
-        file: z.string(),
-        line: z.number().optional(),
-        column: z.number().optional(),
-        severity: z.enum(["error", "warning"]),
-        rule: z.string(),
-        message: z.string(),
-      }),
-    )
-    .optional(),
+  problems: z.array(BundleProblem).optional(),
 });
 export type ProblemJson = z.infer<typeof ProblemJson>;
 
@@ -189,8 +191,22 @@ export type BundleRow = z.infer<typeof BundleRow>;
 export const BundlePush = z.object({
   files: BundleFiles,
   note: z.string().max(1024).optional(),
-  /** Refuse when another version is active. */ expect_active: z.number().int().optional(),
+  /** Refuse when another version is active; 0: when any is. */
+  expect_active: z.number().int().min(0).optional(),
+  /** Accept a bundle that lets nobody publish the next one. */
+  allow_lockout: z.boolean().optional(),
 });
+export type BundlePush = z.infer<typeof BundlePush>;
+/** Publishes the files of version `to` again, as a new version. */
+export const BundleRollback = BundlePush.omit({ files: true }).extend({ to: z.number().int().min(1) });
+/** `sites`: who was told. A site that could not be reached takes the version when its agents connect. */
+export const BundlePushAnswer = BundleRow.extend({
+  warnings: z.array(BundleProblem),
+  sites: z.array(z.object({ site: z.string(), delivered: z.boolean() })),
+});
+export type BundlePushAnswer = z.infer<typeof BundlePushAnswer>;
+export const ActiveBundleAnswer = BundleRow.extend({ files: BundleFiles });
+export type ActiveBundleAnswer = z.infer<typeof ActiveBundleAnswer>;
 
 export const EnrolmentTokenRequest = z.object({
   site: z.string(),
@@ -212,6 +228,9 @@ export const EnrolRequest = z.object({
 export const EnrolAnswer = z.object({ agent: z.string(), site: z.string(), name: z.string() });
 
 export const KillRequest = z.object({ reason: z.string().max(512).optional() });
+/** `ended`: false when it was over already. */
+export const KillAnswer = z.object({ session: z.string(), ended: z.boolean() });
+export type KillAnswer = z.infer<typeof KillAnswer>;
 export const RevokeRequest = z.object({ reason: z.string().max(512).optional() });
 export const RevokeAnswer = z.object({ identity: z.string(), revoked_at: ms.nullable(), sessions_ended: z.array(z.string()) });
 export const IdentityRow = z.object({
@@ -226,6 +245,13 @@ export const IdentityRow = z.object({
   last_used_at: ms.nullable(),
 });
 export type IdentityRow = z.infer<typeof IdentityRow>;
+
+/** What `verify` needs: the Ed25519 public key (`x` of the JWK, base64url) of the agent that recorded the session. */
+export const SessionKeys = z.object({
+  session: z.string(),
+  keys: z.array(z.object({ agent: z.string(), name: z.string(), public_key: z.string(), enrolled_at: ms, revoked_at: ms.nullable() })),
+});
+export type SessionKeys = z.infer<typeof SessionKeys>;
 
 export const SegmentAnswer = z.object({ stored: z.boolean(), events: z.number().int() });
 

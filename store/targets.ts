@@ -78,7 +78,7 @@ export async function claimTargets(
     db
       .prepare(
         `INSERT INTO target_announcers (agent, target)
-         SELECT ?1, t.name FROM json_each(?2) JOIN targets t ON t.name = value ->> 'name' AND t.site = ?3`,
+         SELECT ?1, t.name FROM json_each(?2) CROSS JOIN targets t ON t.name = value ->> 'name' AND t.site = ?3`,
       )
       .bind(agent, json, site),
     db
