@@ -10,6 +10,7 @@ import { constants, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
 import type { Logger } from "pino";
+import { unreachable } from "../../protocol/result.ts";
 import type { Credential } from "../session.ts";
 import { parseReference, type Reference } from "./reference.ts";
 import type { Redactor } from "./redactor.ts";
@@ -70,6 +71,8 @@ export class CredentialStore {
         return this.#readFile(isAbsolute(parsed.path) ? parsed.path : resolve(this.#o.directory, parsed.path), reference);
       case "exec":
         return this.#execute(parsed.command, parsed.args, reference);
+      default:
+        return unreachable(parsed);
     }
   }
 
