@@ -135,7 +135,7 @@ function loadKey(state: StateDirectory): KeyObject | null {
 
 function makeKey(state: StateDirectory): KeyObject {
   const { privateKey } = generateKeyPairSync("ed25519");
-  state.write(KEY_FILE, privateKey.export({ type: "pkcs8", format: "pem" }));
+  state.write(KEY_FILE, privateKey.export({ type: "pkcs8", format: "pem" }).toString());
   return privateKey;
 }
 
@@ -161,7 +161,8 @@ function publicJwk(key: KeyObject): { kty: "OKP"; crv: "Ed25519"; x: string } {
 
 type EnrolResult =
   | { readonly kind: "enrolled"; readonly value: z.infer<typeof EnrolAnswer> }
-  | { readonly kind: "refused" | "unavailable"; readonly reason: string };
+  | { readonly kind: "refused"; readonly reason: string }
+  | { readonly kind: "unavailable"; readonly reason: string };
 
 async function enrol(gateway: string, request: object): Promise<EnrolResult> {
   let response: Response;
