@@ -6,6 +6,7 @@ import type { BundleFiles } from "../protocol/agent-control.ts";
 import type { Outcome } from "../protocol/recording/event.ts";
 import type { Result } from "../protocol/result.ts";
 import type { Workload } from "../protocol/workload.ts";
+import type { PolicySource } from "./cedar/source.ts";
 
 /** A place in the bundle where something is wrong, and what to write instead. `line` and `column` count from 1. */
 export interface Problem {
@@ -62,15 +63,21 @@ export interface TargetFacts {
 export interface Policy {
   readonly gateway: GatewayConfig;
   readonly identities: ReadonlyMap<string, IdentityDeclaration>;
+  /** By id, grants' permits included: for `explain` and for showing where a decision came from. */
+  readonly policies: ReadonlyMap<string, PolicySource>;
   /** Problems of severity `warning`. */
   readonly warnings: readonly Problem[];
-  /** Never throws: what cannot be decided is a deny whose reason says so. */
+  /**
+   * Never throws: what cannot be decided is a deny whose reason says so. Every resource but `gateway` needs its
+   * target's facts: without them a forbid on an environment or a label could not fire, so the answer is deny.
+   */
   decide(request: DecisionRequest, target?: TargetFacts): Decision;
   /** All of them must be allowed: any deny ⇒ deny, else any hold ⇒ hold (union of approvals), else allow. Empty ⇒ deny. */
   decideAll(requests: readonly DecisionRequest[], target?: TargetFacts): Decision;
 }
 
-export type CompileBundle = (files: BundleFiles) => Result<Policy, readonly Problem[]>;
+/** `floor`: an agent's own Cedar files, by path; they may hold only `forbid` and no bundle overrides them. */
+export type CompileBundle = (files: BundleFiles, floor?: BundleFiles) => Result<Policy, readonly Problem[]>;
 
 export interface IssuerConfig {
   /** Exact `iss`. */
