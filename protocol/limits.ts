@@ -4,8 +4,8 @@
  */
 
 // ── the stream between connector and agent ──
-/** Payload bytes in one DATA frame; with its header a frame stays ≤ 64 KiB (PLATFORM.md). */
-export const MAX_FRAME_PAYLOAD = 64 * 1024 - 32;
+/** Payload bytes in one DATA frame: exactly what Node reads from a socket at once, so that one read is one frame. */
+export const MAX_FRAME_PAYLOAD = 64 * 1024;
 /** Bytes of one text control message on a session socket. */
 export const MAX_SESSION_CONTROL = 64 * 1024;
 /** Credit of one direction of one stream, bytes: what a sender may have unconsumed, and so must keep for a resume. */
@@ -33,6 +33,22 @@ export const MAX_CLOCK_SKEW_S = 60;
 export const CREDENTIAL_TTL_S = 900;
 /** A renewed credential's whole life, s. */
 export const CREDENTIAL_MAX_AGE_S = 6 * 3600;
+/** A DPoP proof's `iat` may differ from our clock by this much, either way, s. */
+export const DPOP_WINDOW_S = 60;
+/** Single-use keys (tokens, proofs) that one identity may have unexpired; at the cap new ones are refused, none forgotten. */
+export const MAX_REPLAY_KEYS = 50_000;
+/** Session credentials that one identity may have unexpired. */
+export const MAX_CREDENTIALS = 2_000;
+/** Bytes of an issuer's discovery document, and of its key set. */
+export const MAX_ISSUER_DOCUMENT_BYTES = 128 * 1024;
+/** How long one fetch from an issuer may take, ms. */
+export const ISSUER_TIMEOUT_MS = 5_000;
+/** Issuer keys are fetched again after this, ms. */
+export const ISSUER_KEYS_MAX_AGE_MS = 10 * 60_000;
+/** Last good keys are used for this long while the issuer cannot be reached, ms since they were fetched. */
+export const ISSUER_KEYS_STALE_MS = 4 * 3600_000;
+/** At least this long between two fetches from one issuer by one isolate, whatever `kid` a token names, ms. */
+export const ISSUER_REFETCH_MS = 30_000;
 export const AGENT_TOKEN_TTL_S = 60;
 export const ENROLMENT_TTL_S = 24 * 3600;
 
