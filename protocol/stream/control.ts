@@ -35,11 +35,23 @@ export type ClientAuth = z.infer<typeof ClientAuth>;
 export const StreamMeta = z.discriminatedUnion("kind", [z.object({ kind: z.literal("tcp"), auth: ClientAuth })]);
 export type StreamMeta = z.infer<typeof StreamMeta>;
 
-/** One open stream as its holder sees it: `received` bytes taken in order from 0, `fin` once the peer's FIN was. */
-const StreamState = z.object({ id: u32, received: offset, limit: offset, fin: z.boolean() });
+/** Why one stream was cut short; the numbers of RESET frames are in frame.ts. */
+export const ResetCode = z.enum(["cancelled", "refused", "internal"]);
+export type ResetCode = z.infer<typeof ResetCode>;
+
+/**
+ * One stream that the sender of a hello still keeps: `received` bytes taken in order from 0, `limit` the offset up to
+ * which its peer may send, `fin` once the peer's FIN was received; `reset` where the sender has reset it and does not
+ * know yet that the peer knows. A stream that is not listed is finished and forgotten, or has never been seen.
+ */
+export const StreamState = z.object({ id: u32, received: offset, limit: offset, fin: z.boolean(), reset: ResetCode.optional() });
+export type StreamState = z.infer<typeof StreamState>;
 
 export const SessionControl = z.discriminatedUnion("type", [
-  /** First on every socket, from both ends. `opened` is the highest stream id the sender has seen opened by its peer. */
+  /**
+   * First on every socket, from both ends. `epoch` counts the sender's sockets of this session; `opened` is the highest
+   * stream id the sender has seen opened by its peer (0 from the opener).
+   */
   z.object({
     type: z.literal("hello"),
     v: z.literal(1),
@@ -56,7 +68,7 @@ export const SessionControl = z.discriminatedUnion("type", [
     user: z.string().max(63).optional(),
   }),
   z.object({ type: z.literal("open"), stream: u32, meta: StreamMeta }),
-  /** Agent → connector: final; do not redial. */
+  /** Either way: the session is over; do not redial. */
   z.object({ type: z.literal("end"), code: errorCode, message: z.string().max(1024) }),
   z.object({ type: z.literal("ping"), n: z.number().int().min(0) }),
   z.object({ type: z.literal("pong"), n: z.number().int().min(0) }),
