@@ -42,7 +42,7 @@ export interface EdgeManifest {
 
 export async function loadEdgeBundle(): Promise<EdgeBundle> {
   // Replaced by a constant when the package is built, so that the package holds no builder.
-  if (process.env["SALLYPORT_PACKAGED"] !== "1") return (await import("./build.ts")).buildEdge();
+  if (process.env.SALLYPORT_PACKAGED !== "1") return (await import("./build.ts")).buildEdge();
   const directory = join(dirname(fileURLToPath(import.meta.url)), "edge");
   const manifest = JSON.parse(await readFile(join(directory, "manifest.json"), "utf8")) as EdgeManifest;
   const modules: Record<string, { type: "esm" | "wasm"; contents: string | Uint8Array<ArrayBuffer> }> = {};
