@@ -219,6 +219,7 @@ export const EnrolmentTokenRequest = z.object({
     .optional(),
 });
 export const EnrolmentTokenAnswer = z.object({ token: z.string(), site: z.string(), expires_at: ms });
+export type EnrolmentTokenAnswer = z.infer<typeof EnrolmentTokenAnswer>;
 /** `public_key`: the agent's Ed25519 public key as a JWK (OKP), RFC 8037. */
 export const EnrolRequest = z.object({
   token: z.string().max(256),
@@ -226,6 +227,7 @@ export const EnrolRequest = z.object({
   public_key: z.object({ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: z.string().length(43) }),
 });
 export const EnrolAnswer = z.object({ agent: z.string(), site: z.string(), name: z.string() });
+export type EnrolAnswer = z.infer<typeof EnrolAnswer>;
 
 export const KillRequest = z.object({ reason: z.string().max(512).optional() });
 /** `ended`: false when it was over already. */
@@ -233,6 +235,7 @@ export const KillAnswer = z.object({ session: z.string(), ended: z.boolean() });
 export type KillAnswer = z.infer<typeof KillAnswer>;
 export const RevokeRequest = z.object({ reason: z.string().max(512).optional() });
 export const RevokeAnswer = z.object({ identity: z.string(), revoked_at: ms.nullable(), sessions_ended: z.array(z.string()) });
+export type RevokeAnswer = z.infer<typeof RevokeAnswer>;
 export const IdentityRow = z.object({
   name: z.string(),
   kind: z.enum(["non-human", "human"]),
@@ -254,6 +257,7 @@ export const SessionKeys = z.object({
 export type SessionKeys = z.infer<typeof SessionKeys>;
 
 export const SegmentAnswer = z.object({ stored: z.boolean(), events: z.number().int() });
+export type SegmentAnswer = z.infer<typeof SegmentAnswer>;
 
 /** A page of rows. */
 export const page = <T extends z.ZodType>(row: T) => z.object({ rows: z.array(row), cursor: z.string().nullable() });

@@ -26,7 +26,7 @@ export interface Page<Row> {
   readonly cursor: string | null;
 }
 
-const CURSOR = /^(\d{1,15})\.([a-z0-9_]{1,64})$/;
+const CURSOR = /^(\d{1,15})\.([a-z0-9._-]{1,64})$/;
 
 export const formatCursor = (cursor: Cursor): string => `${cursor.at}.${cursor.key}`;
 

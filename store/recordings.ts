@@ -1,10 +1,7 @@
 /**
  * Recordings in R2: `recordings/<session>/<segment, 8 digits>.ndjson`, each object written once and never
- * overwritten. This is the source of truth; D1 only indexes it. No authorisation here.
+ * overwritten; segments are numbered from 0. This is the source of truth; D1 only indexes it. No authorisation here.
  */
-
-/** Segments are numbered from 0; the key's digits bound them. */
-export const MAX_SEGMENT_NUMBER = 99_999_999;
 
 const prefix = (session: string): string => `recordings/${session}/`;
 const key = (session: string, n: number): string => `${prefix(session)}${String(n).padStart(8, "0")}.ndjson`;

@@ -128,12 +128,3 @@ export async function listSessions(db: D1Database, filters: SessionFilters, { li
     .all<Stored>();
   return pageOf(results, limit, (row) => ({ at: row.started_at, key: row.id }), toRow);
 }
-
-/** When each identity last began a session, ms since the epoch. Identities without one are absent. */
-export async function lastSessionTimes(db: D1Database, identities: readonly string[]): Promise<Map<string, number>> {
-  const { results } = await db
-    .prepare(`SELECT i.value AS identity, (SELECT MAX(started_at) FROM sessions WHERE identity = i.value) AS at FROM json_each(?) i`)
-    .bind(JSON.stringify(identities))
-    .all<{ identity: string; at: number | null }>();
-  return new Map(results.flatMap((row) => (row.at === null ? [] : [[row.identity, row.at]])));
-}

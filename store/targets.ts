@@ -15,6 +15,8 @@ export interface Target {
   /** Who announced it last. */
   readonly agent: string;
   readonly announced_at: number;
+  /** The site's agents that serve it, connected or not. */
+  readonly announcers: readonly string[];
 }
 
 export interface Claim {
@@ -28,11 +30,17 @@ interface StoredTarget {
   readonly announcement: string;
   readonly agent: string;
   readonly announced_at: number;
+  readonly announcers: string;
 }
 
-const COLUMNS = "site, announcement, agent, announced_at";
+const COLUMNS = `site, announcement, agent, announced_at,
+  (SELECT json_group_array(a.agent) FROM target_announcers a WHERE a.target = targets.name) AS announcers`;
 
-const toTarget = (row: StoredTarget): Target => ({ ...row, announcement: TargetAnnouncement.parse(JSON.parse(row.announcement)) });
+const toTarget = (row: StoredTarget): Target => ({
+  ...row,
+  announcement: TargetAnnouncement.parse(JSON.parse(row.announcement)),
+  announcers: JSON.parse(row.announcers) as string[],
+});
 
 /** What policies may know of a target. */
 export const targetFacts = ({ announcement }: Target): TargetFacts => ({
