@@ -55,6 +55,10 @@ export const Dispatch = z.object({
 });
 export type Dispatch = z.infer<typeof Dispatch>;
 
+/** Text that the edge answers by itself, without waking the object: an agent that sends it shows that its socket is alive. */
+export const AGENT_PING = "ping";
+export const AGENT_PONG = "pong";
+
 export const EdgeToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("welcome"), agent: id, site: name, gateway: z.string().max(256), now: ms }),
   /** The active bundle: at welcome, and on each push or rollback. `version` only grows (GW-27). */

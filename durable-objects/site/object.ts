@@ -1,0 +1,384 @@
+/**
+ * SiteDO: one site, by its name. Holds the control sockets of the site's agents (they hibernate), gives sessions to
+ * agents, carries kills and bundles to them and what they say of sessions to the SessionDOs.
+ *
+ * Guarantees: only what the schema knows is acted on; an agent speaks only for sessions that were given to it; a
+ * target is served only once D1 has let the site's agent claim it (GW-14); an end that was reported reaches the
+ * SessionDO even if that takes retries; a session whose agent does not come back, or no longer lists it, is ended.
+ * It never sees a session's bytes, a token, or a dial secret beyond passing it on.
+ */
+import { DurableObject } from "cloudflare:workers";
+import { AGENT_PING, AGENT_PONG, AgentToEdge, type BundleFiles, type Dispatch, type EdgeToAgent } from "../../protocol/agent-control.ts";
+import { ERRORS, type ErrorCode } from "../../protocol/errors.ts";
+import { MAX_AGENT_CONTROL, RESUME_WINDOW_MS } from "../../protocol/limits.ts";
+import { unreachable } from "../../protocol/result.ts";
+import { refusal } from "../answer.ts";
+import type { Env } from "../env.ts";
+import { logAlarm, logInfo, logWarning, reasonOf } from "../log.ts";
+import { ControlSockets, type Line } from "./control-sockets.ts";
+import { greet, touch } from "./greeting.ts";
+import { REDIAL_WAIT_MS, retryAfter } from "./limits.ts";
+import {
+  agentAlarm,
+  chooseAgent,
+  lostEnd,
+  reconcile,
+  REPLACED,
+  stepAgent,
+  type AgentEffect,
+  type AgentEvent,
+  type OwedEnd,
+  type SiteSession,
+} from "./machine.ts";
+import { SiteStore, type StoredAgent } from "./store.ts";
+import { parseControlUpgrade } from "./upgrade.ts";
+
+export type DispatchOrder = Omit<Dispatch, "type">;
+/** Sent to that agent; or why nobody got it. */
+export type DispatchResult = { readonly ok: true; readonly agent: string } | { readonly ok: false; readonly code: ErrorCode };
+
+export interface OnlineAgent {
+  readonly id: string;
+  readonly name: string;
+  readonly version: string;
+  readonly bundle: number;
+  /** Names of the targets that it serves. */
+  readonly targets: readonly string[];
+  readonly draining: boolean;
+  readonly sessions: number;
+}
+
+/** Ends delivered by one alarm; the rest by the next. */
+const ENDS_AT_ONCE = 100;
+const POLICY_VIOLATION = 1008;
+const MESSAGE_TOO_BIG = 1009;
+
+export class SiteDO extends DurableObject<Env> {
+  readonly #store: SiteStore;
+  readonly #sockets: ControlSockets;
+  /** Redials that wait for their agent's hello. */
+  readonly #awaited = new Map<string, Set<() => void>>();
+  #alarmAt: number | null | undefined;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#store = new SiteStore(ctx.storage.sql);
+    this.#sockets = new ControlSockets(ctx);
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(AGENT_PING, AGENT_PONG));
+    // A deploy drops sockets without an event: what storage says of them is believed only if they are there.
+    for (const { id, state } of this.#store.agents()) {
+      if (state.kind !== "gone" && !this.#sockets.has(id, state.connection)) {
+        this.#apply(id, { type: "closed", connection: state.connection, code: 1006 });
+      }
+    }
+  }
+
+  /** An agent's control socket (`controlUpgrade`), already authenticated. */
+  override fetch(request: Request): Response {
+    const facts = parseControlUpgrade(request);
+    if (facts === null) return refusal("upgrade_required");
+    const connection = this.#store.nextConnection();
+    const known = this.#store.agent(facts.agent);
+    if (known?.name !== facts.name)
+      this.#store.putAgent({ id: facts.agent, name: facts.name, state: known?.state ?? { kind: "gone", since: Date.now() } });
+    const client = this.#sockets.accept({ agent: facts.agent, name: facts.name, site: facts.site, connection, bundle: 0 });
+    this.#apply(facts.agent, { type: "connected", connection });
+    this.#send(facts.agent, { type: "welcome", agent: facts.agent, site: facts.site, gateway: facts.gateway, now: Date.now() });
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  /**
+   * Sends a session to an agent: a new one to a ready agent that serves the target (`site_offline` at once when there is
+   * none), a redial to the agent that holds the session, waiting REDIAL_WAIT_MS for its socket if that was lost too.
+   * `session_lost`: no agent holds it.
+   */
+  async dispatch(order: DispatchOrder): Promise<DispatchResult> {
+    const given = this.#store.session(order.session);
+    if (order.redial && given === null) return { ok: false, code: "session_lost" };
+    const agent = given === null ? this.#choose(order.target) : await this.#ready(given.agent);
+    if (agent === null) return { ok: false, code: "site_offline" };
+    // Before it is sent: an agent may answer before this returns.
+    if (given === null) this.#store.putSession({ id: order.session, agent, end: null });
+    if (this.#send(agent, { type: "dispatch", ...order })) return { ok: true, agent };
+    if (given === null) this.#store.dropSession(order.session);
+    return { ok: false, code: "site_offline" };
+  }
+
+  /** SessionDO ended the session: tells its agent, if connected (otherwise it hears it after its next hello), and forgets it. */
+  sendKill(session: string, code: ErrorCode, message: string): void {
+    const given = this.#store.session(session);
+    if (given === null) return;
+    this.#store.dropSession(session);
+    this.#send(given.agent, { type: "kill", session, code, message: message.slice(0, 1024) });
+  }
+
+  /** To every connected agent; one that already has this version or a newer one gets nothing. Returns how many were sent it. */
+  pushBundle(version: number, digest: string, files: BundleFiles): number {
+    let sent = 0;
+    for (const { id } of this.#store.agents()) if (this.#sendBundle(id, version, digest, files)) sent += 1;
+    return sent;
+  }
+
+  /** The agent's key was revoked: its socket is closed, its sessions end. Repeatable. */
+  async revokeAgent(agent: string): Promise<void> {
+    this.#send(agent, { type: "bye", code: "agent_unknown", message: ERRORS.agent_unknown.sentence });
+    const now = Date.now();
+    const message = "The agent that served the session was revoked.";
+    for (const session of this.#store.sessionsOf(agent)) {
+      this.#store.putSession({ ...session, end: { by: "site", code: "session_killed", message, at: now, due: now, attempts: 0 } });
+    }
+    this.#store.dropAgent(agent);
+    this.#sockets.closeAll(agent, POLICY_VIOLATION, "revoked");
+    this.#schedule();
+    await this.#deliverEnds();
+  }
+
+  /** The agents that are connected and have said hello. */
+  agents(): OnlineAgent[] {
+    return this.#store.agents().flatMap(({ id, name, state }) => {
+      if (state.kind !== "ready") return [];
+      const { version, bundle, targets, draining } = state;
+      return [{ id, name, version, bundle, targets, draining, sessions: this.#store.countSessions(id) }];
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAt = null;
+    for (const { id } of this.#store.agents()) this.#apply(id, { type: "alarm" });
+    await this.#deliverEnds();
+    this.#schedule();
+  }
+
+  override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
+    const line = this.#sockets.line(socket);
+    if (typeof data !== "string") return this.#violation(line, "a binary message");
+    if (data.length > MAX_AGENT_CONTROL) return this.#violation(line, `a message of ${data.length} characters`, MESSAGE_TOO_BIG);
+    const message = parseAgentMessage(data);
+    if (message === null) return this.#violation(line, "a message that the schema does not know");
+    const { agent, connection } = line;
+    const stored = this.#store.agent(agent);
+    // What a replaced connection still says is not the agent's word any more.
+    if (stored === null || stored.state.kind === "gone" || stored.state.connection !== connection) return;
+    switch (message.type) {
+      case "hello":
+        return this.#apply(agent, { type: "hello", connection, hello: message });
+      case "draining":
+        return this.#apply(agent, { type: "draining", connection });
+      case "bundle_applied":
+        if (message.error !== undefined) logAlarm("bundle_refused_by_agent", { agent, version: message.version, error: message.error });
+        else this.#apply(agent, { type: "bundle_applied", connection, version: message.version });
+        return;
+      case "ended":
+      case "refused":
+        return this.#sessionReport(agent, message);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  override webSocketClose(socket: WebSocket, code: number): void {
+    const { agent, connection } = this.#sockets.line(socket);
+    this.#apply(agent, { type: "closed", connection, code });
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.webSocketClose(socket, 1006);
+  }
+
+  // ── agents ──
+
+  #apply(id: string, event: AgentEvent): void {
+    const agent = this.#store.agent(id);
+    if (agent === null) return;
+    const { state, effects } = stepAgent(agent.state, event, Date.now());
+    const next = { ...agent, state };
+    if (state !== agent.state) this.#store.putAgent(next);
+    for (const effect of effects) this.#carryOut(next, effect);
+    this.#schedule();
+  }
+
+  #carryOut(agent: StoredAgent, effect: AgentEffect): void {
+    const { id, name } = agent;
+    switch (effect.type) {
+      case "replace": {
+        const message = "another connection with this agent's key took its place";
+        this.#sockets.sendOn(id, effect.connection, JSON.stringify({ type: "bye", code: "conflict", message } satisfies EdgeToAgent));
+        return this.#sockets.close(id, effect.connection, REPLACED, "replaced");
+      }
+      case "greet":
+        return this.ctx.waitUntil(this.#greet(agent));
+      case "touch":
+        return this.ctx.waitUntil(touch(this.env.DB, agent, Date.now()));
+      case "reconcile":
+        this.ctx.waitUntil(this.#reconcile(id, effect.listed));
+        for (const wake of this.#awaited.get(id) ?? []) wake();
+        return;
+      case "orphan": {
+        const now = Date.now();
+        logInfo("agent_gone", { agent: id, name });
+        for (const session of this.#store.sessionsOf(id)) {
+          if (session.end === null) {
+            this.#store.putSession({ ...session, end: lostEnd("the agent did not come back in time", now, now + RESUME_WINDOW_MS) });
+          }
+        }
+        return;
+      }
+      case "duplicate":
+        return logAlarm("agent_duplicate", { agent: id, name, reason: "two live connections used one agent's key (GW-14)" });
+      case "violation":
+        return this.#violation({ agent: id, name, connection: effect.connection }, effect.reason);
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  async #greet(agent: StoredAgent): Promise<void> {
+    const { id, state } = agent;
+    if (state.kind !== "ready") return;
+    const { connection } = state;
+    const site = this.#sockets.site(id, connection);
+    if (site === null) return;
+    try {
+      const { targets, bundle } = await greet(this.env.DB, { ...agent, site }, state.announced, Date.now());
+      this.#apply(id, { type: "claimed", connection, targets });
+      if (bundle !== null) this.#sendBundle(id, bundle.version, bundle.digest, bundle.files);
+    } catch (thrown) {
+      logWarning("claim_failed", { agent: id, site, reason: reasonOf(thrown) });
+      this.#apply(id, { type: "claim_failed", connection });
+    }
+  }
+
+  #choose(target: string): string | null {
+    const candidates = this.#store.agents().map(({ id, state }) => ({
+      id,
+      state,
+      sessions: this.#store.countSessions(id),
+      pingedAt: state.kind === "ready" ? this.#sockets.pingedAt(id, state.connection) : null,
+    }));
+    return chooseAgent(candidates, target, Date.now());
+  }
+
+  /** The agent once it is ready, or null after REDIAL_WAIT_MS. */
+  async #ready(agent: string): Promise<string | null> {
+    const isReady = (): boolean => this.#store.agent(agent)?.state.kind === "ready";
+    if (isReady()) return agent;
+    const waiting = this.#awaited.get(agent) ?? new Set();
+    this.#awaited.set(agent, waiting);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, REDIAL_WAIT_MS);
+      const wake = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      waiting.add(wake);
+    });
+    this.#awaited.delete(agent);
+    return isReady() ? agent : null;
+  }
+
+  /** False: the agent has no connection. */
+  #send(agent: string, message: EdgeToAgent): boolean {
+    const state = this.#store.agent(agent)?.state;
+    return state !== undefined && state.kind !== "gone" && this.#sockets.sendOn(agent, state.connection, JSON.stringify(message));
+  }
+
+  #sendBundle(agent: string, version: number, digest: string, files: BundleFiles): boolean {
+    const state = this.#store.agent(agent)?.state;
+    if (state === undefined || state.kind === "gone") return false;
+    const text = JSON.stringify({ type: "bundle", version, digest, files } satisfies EdgeToAgent);
+    if (text.length <= MAX_AGENT_CONTROL) return this.#sockets.sendBundle(agent, state.connection, version, text);
+    logAlarm("bundle_too_large", { agent, version, characters: text.length, limit: MAX_AGENT_CONTROL });
+    return false;
+  }
+
+  #violation(line: Pick<Line, "agent" | "name" | "connection">, reason: string, code = POLICY_VIOLATION): void {
+    logWarning("agent_violation", { agent: line.agent, name: line.name, reason });
+    this.#sockets.close(line.agent, line.connection, code, reason);
+    this.#apply(line.agent, { type: "closed", connection: line.connection, code });
+  }
+
+  // ── sessions ──
+
+  /** An agent's word on a session, which counts only if the session was given to that very agent. */
+  async #sessionReport(agent: string, report: Extract<AgentToEdge, { type: "ended" | "refused" }>): Promise<void> {
+    const session = this.#store.session(report.session);
+    if (session === null) return;
+    if (session.agent !== agent) return logAlarm("session_not_of_agent", { agent, session: session.id, said: report.type });
+    const now = Date.now();
+    const end: OwedEnd = {
+      by: "agent",
+      code: report.code,
+      message: report.message,
+      at: report.type === "ended" ? report.at : now,
+      due: now,
+      attempts: 0,
+    };
+    this.#store.putSession({ ...session, end });
+    this.#schedule();
+    await this.#deliverEnd({ ...session, end }, report.type);
+  }
+
+  async #reconcile(agent: string, listed: readonly string[]): Promise<void> {
+    const { changed, unknown } = reconcile(this.#store.sessionsOf(agent), listed, Date.now());
+    for (const session of changed) this.#store.putSession(session);
+    this.#schedule();
+    for (const session of unknown) await this.#settleUnknown(agent, session);
+  }
+
+  /** An agent holds a session that is not known to be its: the SessionDO knows. */
+  async #settleUnknown(agent: string, session: string): Promise<void> {
+    try {
+      const view = await this.env.SESSIONS.getByName(session).state();
+      if (view.state === "active" && view.agent === agent) this.#store.putSession({ id: session, agent, end: null });
+      else if (view.state === "ended") this.#send(agent, { type: "kill", session, code: view.code, message: view.message });
+      else
+        this.#send(agent, {
+          type: "kill",
+          session,
+          code: "session_lost",
+          message: "the gateway does not know this session as this agent's",
+        });
+    } catch (thrown) {
+      logWarning("session_not_reconciled", { agent, session, reason: reasonOf(thrown) });
+    }
+  }
+
+  async #deliverEnds(): Promise<void> {
+    const due = this.#store.dueEnds(Date.now(), ENDS_AT_ONCE);
+    await Promise.all(due.map((session) => this.#deliverEnd(session, "ended")));
+  }
+
+  async #deliverEnd(session: SiteSession, as: "ended" | "refused"): Promise<void> {
+    const { id, agent, end } = session;
+    if (end === null) return;
+    try {
+      const stub = this.env.SESSIONS.getByName(id);
+      if (end.by === "site") await stub.kill(end.code, end.message);
+      else if (as === "refused") await stub.agentRefused(agent, end.code, end.message);
+      else await stub.agentEnded(agent, end.code, end.message, end.at);
+      this.#store.dropSession(id);
+    } catch (thrown) {
+      logWarning("end_not_delivered", { session: id, agent, reason: reasonOf(thrown) });
+      const attempts = end.attempts + 1;
+      this.#store.putSession({ ...session, end: { ...end, attempts, due: Date.now() + retryAfter(attempts) } });
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    const times = [this.#store.firstDue(), ...this.#store.agents().map(({ state }) => agentAlarm(state))].filter((at) => at !== null);
+    const at = times.length === 0 ? null : Math.min(...times);
+    if (at === this.#alarmAt) return;
+    this.#alarmAt = at;
+    this.ctx.waitUntil(at === null ? this.ctx.storage.deleteAlarm() : this.ctx.storage.setAlarm(at));
+  }
+}
+
+function parseAgentMessage(text: string): AgentToEdge | null {
+  try {
+    const parsed = AgentToEdge.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : null;
+  } catch {
+    return null;
+  }
+}
