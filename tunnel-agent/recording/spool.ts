@@ -15,6 +15,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -119,6 +120,11 @@ export class Spool {
     const { size } = statSync(path);
     unlinkSync(path);
     this.#bytes -= size;
+  }
+
+  /** A file in which not even session.start could be written. */
+  discard(session: string): void {
+    rmSync(this.path(session), { force: true });
   }
 
   /** Bytes `from`–`to` of a session's file. Its descriptor is not shared with the writer's. */

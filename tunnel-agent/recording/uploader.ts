@@ -30,7 +30,8 @@ export interface UploaderOptions {
 
 const CONCURRENCY = 4;
 const RETRY = { baseMs: 500, maxMs: 30_000 };
-const REFUSED_RETRY_MS = 5 * 60_000;
+/** Slower in the end, but quick at first: a session that has just begun may not be known everywhere yet. */
+const REFUSED_RETRY = { baseMs: 500, maxMs: 5 * 60_000 };
 
 interface Queue {
   readonly session: string;
@@ -124,7 +125,7 @@ export class Uploader {
     } else {
       queue.attempts += 1;
       queue.state = "waiting";
-      const delay = result.kind === "refused" ? REFUSED_RETRY_MS : backoffDelay(queue.attempts, RETRY, this.#o.random);
+      const delay = backoffDelay(queue.attempts, result.kind === "refused" ? REFUSED_RETRY : RETRY, this.#o.random);
       queue.timer = setTimeout(() => {
         queue.state = "idle";
         this.#pump();

@@ -33,11 +33,11 @@ export interface AgentIdentity {
   readonly site: string;
   readonly name: string;
   /** A fresh JWT for one dial to the gateway with this origin. */
-  token(origin: string): Promise<string>;
+  readonly token: (origin: string) => Promise<string>;
   /** Ed25519 over UTF-8 text, base64url. */
-  sign(text: string): string;
+  readonly sign: (text: string) => string;
   /** HMAC-SHA-256 under the recording key, hex. */
-  digest(bytes: Uint8Array | string): string;
+  readonly digest: (bytes: Uint8Array | string) => string;
 }
 
 export class EnrolmentFailed extends Error {
@@ -65,7 +65,7 @@ export async function openIdentity(state: StateDirectory, options: EnrolOptions)
         `${state.file(AGENT_FILE)} or ${KEY_FILE} beside it is damaged or missing: restore both from a backup, or remove both and enrol anew`,
       );
     }
-    return identityOf(id.value, enrolled.data, key, recordingKey(state));
+    return identityOf(id.value, enrolled.data, key, recordingKey(state), options.now);
   }
   if (options.token === undefined) {
     throw new EnrolmentFailed(
@@ -83,7 +83,7 @@ export async function openIdentity(state: StateDirectory, options: EnrolOptions)
   if (!id.ok) throw new EnrolmentFailed(`the gateway's answer to the enrolment has ${id.error}`);
   const enrolled = { ...answer.value, gateway: options.gateway, enrolled_at: options.now() };
   state.write(AGENT_FILE, `${JSON.stringify(enrolled, null, 2)}\n`);
-  return identityOf(id.value, enrolled, key, recordingKey(state));
+  return identityOf(id.value, enrolled, key, recordingKey(state), options.now);
 }
 
 function identityOf(
@@ -91,21 +91,25 @@ function identityOf(
   enrolled: { readonly site: string; readonly name: string },
   key: KeyObject,
   recording: Buffer,
+  now: () => number,
 ): AgentIdentity {
   return {
     agent,
     site: enrolled.site,
     name: enrolled.name,
-    token: (origin) =>
-      new SignJWT({})
+    token: (origin) => {
+      // Both from one reading of the clock: the gateway refuses a life longer than the limit.
+      const iat = Math.floor(now() / 1000);
+      return new SignJWT({})
         .setProtectedHeader({ alg: "EdDSA", typ: "JWT" })
         .setIssuer(agent)
         .setSubject(agent)
         .setAudience(origin)
-        .setIssuedAt()
-        .setExpirationTime(`${AGENT_TOKEN_TTL_S}s`)
+        .setIssuedAt(iat)
+        .setExpirationTime(iat + AGENT_TOKEN_TTL_S)
         .setJti(randomUUID())
-        .sign(key),
+        .sign(key);
+    },
     sign: (text) => sign(null, Buffer.from(text), key).toString("base64url"),
     digest: (bytes) => createHmac("sha256", recording).update(bytes).digest("hex"),
   };

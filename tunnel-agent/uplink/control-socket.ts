@@ -7,7 +7,7 @@
  */
 import type { Logger } from "pino";
 import { WebSocket } from "ws";
-import { AgentToEdge, EdgeToAgent } from "../../protocol/agent-control.ts";
+import { AGENT_PING, AGENT_PONG, type AgentToEdge, EdgeToAgent } from "../../protocol/agent-control.ts";
 import { LOST_AFTER_MS, MAX_AGENT_CONTROL, PING_AFTER_MS } from "../../protocol/limits.ts";
 import { backoffDelay } from "./backoff.ts";
 
@@ -107,7 +107,8 @@ export class ControlSocket {
     const socket = new WebSocket(socketUrl(this.#o.gateway, "/v1/agent/control"), {
       headers,
       perMessageDeflate: false,
-      maxPayload: MAX_AGENT_CONTROL,
+      // The gateway counts UTF-16 units, of which one is 3 bytes of UTF-8 at most.
+      maxPayload: 3 * MAX_AGENT_CONTROL,
       handshakeTimeout: HANDSHAKE_MS,
     });
     this.#socket = socket;
@@ -131,7 +132,7 @@ export class ControlSocket {
         if (performance.now() - heard > LOST_AFTER_MS) {
           reason = "no answer to pings";
           socket.terminate();
-        } else socket.ping();
+        } else socket.send(AGENT_PING);
       }, PING_AFTER_MS);
       this.#o.onOpen();
     });
@@ -170,7 +171,7 @@ export class ControlSocket {
   }
 
   #receive(text: string): void {
-    if (text === "pong") return;
+    if (text === AGENT_PONG) return;
     let json: unknown;
     try {
       json = JSON.parse(text);

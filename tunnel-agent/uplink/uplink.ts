@@ -27,8 +27,9 @@ export interface UplinkOptions extends Pick<ControlSocketOptions, "gateway" | "h
   /** The gateway does not want this agent. */
   readonly onBye: (end: SessionEnd) => void;
   readonly onWelcome: () => void;
-  /** ms since the epoch. */
+  /** ms since the epoch; and a monotonic clock, ms. */
   readonly now: () => number;
+  readonly monotonic: () => number;
 }
 
 export class Uplink {
@@ -37,13 +38,15 @@ export class Uplink {
   readonly #socket: ControlSocket;
   readonly #ends = new Map<string, Extract<AgentToEdge, { type: "ended" }>>();
   #welcomed = false;
+  #synced = false;
   #draining = false;
-  /** The gateway's clock minus ours, ms. */
-  #offset = 0;
+  /** The gateway's clock minus our monotonic one, ms: a jump of this machine's clock moves no deadline. */
+  #offset: number;
 
   constructor(options: UplinkOptions) {
     this.#o = options;
     this.#log = options.log;
+    this.#offset = options.now() - options.monotonic();
     this.#socket = new ControlSocket({
       gateway: options.gateway,
       headers: options.headers,
@@ -51,12 +54,13 @@ export class Uplink {
       random: options.random,
       onOpen: () => this.#hello(),
       onMessage: (message) => this.#receive(message),
-      // A pong before welcome says nothing about the bundle.
+      // Once this socket has brought the active bundle, it would bring a newer one too.
       onAlive: () => {
-        if (this.#welcomed) options.policy.confirm();
+        if (this.#synced) options.policy.confirm();
       },
       onLost: () => {
         this.#welcomed = false;
+        this.#synced = false;
       },
     });
   }
@@ -72,7 +76,7 @@ export class Uplink {
 
   /** The gateway's clock, ms since the epoch: deadlines are its. */
   gatewayNow(): number {
-    return this.#o.now() + this.#offset;
+    return this.#o.monotonic() + this.#offset;
   }
 
   start(): void {
@@ -134,6 +138,7 @@ export class Uplink {
         return;
       case "bundle": {
         const applied = this.#o.policy.apply(message);
+        this.#synced = applied.ok;
         const { version, digest } = message;
         if (applied.ok) this.#log.info({ bundle: version, digest }, "bundle active");
         else this.#log.error({ bundle: version, digest, reason: applied.error }, "bundle refused");
@@ -158,8 +163,10 @@ export class Uplink {
 
   #welcome(message: Extract<EdgeToAgent, { type: "welcome" }>): void {
     this.#welcomed = true;
-    this.#offset = message.now - this.#o.now();
-    if (Math.abs(this.#offset) > 5000) this.#log.warn({ offset_ms: this.#offset }, "this machine's clock differs from the gateway's");
+    this.#offset = message.now - this.#o.monotonic();
+    const skew = message.now - this.#o.now();
+    if (Math.abs(skew) > 5000)
+      this.#log.warn({ skew_ms: skew }, "this machine's clock differs from the gateway's: agent tokens may be refused");
     if (message.site !== this.#o.site) this.#log.warn({ site: message.site, expected: this.#o.site }, "the gateway names another site");
     this.#log.info({ gateway: message.gateway, site: message.site, agent: message.agent }, "connected to the gateway");
     if (this.#draining) this.#socket.send({ type: "draining" });

@@ -1,0 +1,73 @@
+/**
+ * What the agent asks of the gateway besides the control socket: a socket for a session, and the upload of a
+ * segment. Every request carries a token made for it alone.
+ */
+import { WebSocket } from "ws";
+import { DIAL_HEADER, ProblemJson } from "../../protocol/api.ts";
+import type { SessionId } from "../../protocol/ids.ts";
+import { MAX_FRAME_PAYLOAD, MAX_SESSION_CONTROL } from "../../protocol/limits.ts";
+import type { PutResult } from "../recording/uploader.ts";
+import { describeFetchError, type AgentIdentity } from "../state/identity.ts";
+import { socketUrl } from "./control-socket.ts";
+
+const HANDSHAKE_MS = 10_000;
+const UPLOAD_TIMEOUT_MS = 60_000;
+/** A frame's header is far smaller. */
+const MAX_MESSAGE = Math.max(MAX_FRAME_PAYLOAD, MAX_SESSION_CONTROL) + 1024;
+
+/** Dials the session's own socket; not open yet when it resolves. `secret`: the dispatch's. */
+export type DialSession = (session: SessionId, secret: string) => Promise<WebSocket>;
+
+export interface Gateway {
+  /** Headers with a fresh token. */
+  readonly headers: () => Promise<Record<string, string>>;
+  readonly dial: DialSession;
+  readonly put: (session: string, number: number, body: Buffer<ArrayBuffer>, signal: AbortSignal) => Promise<PutResult>;
+}
+
+/** `origin` of the gateway: scheme, host and port. */
+export function createGateway(origin: string, identity: AgentIdentity): Gateway {
+  const headers = async (): Promise<Record<string, string>> => ({ authorization: `Bearer ${await identity.token(origin)}` });
+  return {
+    headers,
+    dial: async (session, secret) =>
+      new WebSocket(socketUrl(origin, `/v1/sessions/${session}/agent`), {
+        headers: { ...(await headers()), [DIAL_HEADER]: secret },
+        perMessageDeflate: false,
+        maxPayload: MAX_MESSAGE,
+        handshakeTimeout: HANDSHAKE_MS,
+      }),
+    put: async (session, number, body, signal) => {
+      try {
+        const response = await fetch(new URL(`/v1/agent/sessions/${session}/segments/${number}`, origin), {
+          method: "PUT",
+          headers: { ...(await headers()), "content-type": "application/x-ndjson" },
+          body,
+          redirect: "error",
+          signal: AbortSignal.any([signal, AbortSignal.timeout(UPLOAD_TIMEOUT_MS)]),
+        });
+        return await readAnswer(response);
+      } catch (error) {
+        return { kind: "unavailable", reason: describeFetchError(error) };
+      }
+    },
+  };
+}
+
+async function readAnswer(response: Response): Promise<PutResult> {
+  const text = await response.text();
+  if (response.ok) return { kind: "stored" };
+  const problem = ProblemJson.safeParse(parse(text));
+  const { title, code, ref } = problem.data ?? {};
+  const reason = problem.success ? `${title} (${code}${ref === undefined ? "" : `, reference ${ref}`})` : `HTTP ${response.status}`;
+  const soon = response.status >= 500 || [401, 408, 429].includes(response.status);
+  return { kind: soon ? "unavailable" : "refused", reason };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
