@@ -21,7 +21,13 @@ export default defineConfig(async () => ({
             },
           }),
         ],
-        test: { name: "workerd", include: ["test/workerd/**/*.test.ts"], setupFiles: ["./test/workerd/setup.ts"], testTimeout: 20_000 },
+        test: {
+          name: "workerd",
+          include: ["test/workerd/**/*.test.ts"],
+          globalSetup: ["./test/support/issuer-server.ts"],
+          setupFiles: ["./test/workerd/setup.ts"],
+          testTimeout: 20_000,
+        },
       },
       {
         test: {

@@ -11,8 +11,6 @@ import type { Workload } from "./workload.ts";
 export type Provider = Workload["provider"];
 export type Claims = Readonly<Record<string, unknown>>;
 
-export const PROVIDERS = ["github", "gitlab", "buildkite", "circleci", "kubernetes", "oidc"] as const satisfies readonly Provider[];
-
 interface ProviderShape {
   /** The hosted service's issuer; self-hosted instances and CircleCI's organisations have their own. */
   readonly issuer: string;

@@ -53,7 +53,8 @@ export function createKeySource(
       const name = `${issuer.issuer}\n${place}`;
       const known = (): KeyState => memory.states.get(name) ?? NO_KEYS;
       if (!suffices(known(), kid, now)) {
-        await landing(memory, name);
+        // No await between the last look and the mark below, else a whole crowd sees nobody under way.
+        while (isFlying(memory, name)) await scheduler.wait(WAIT_STEP_MS);
         if (!suffices(known(), kid, now) && mayFetch(known(), now)) {
           memory.flights.set(name, Date.now());
           try {
@@ -69,15 +70,12 @@ export function createKeySource(
 }
 
 /**
- * Waits for this isolate's fetch from the issuer, so that a crowd of requests causes one. By looking again: the runtime
- * does not let one request await another's I/O.
+ * This isolate is fetching from the issuer already: a crowd of requests waits and causes one fetch. They wait by looking
+ * again, since the runtime does not let one request await another's I/O.
  */
-async function landing(memory: KeyMemory, name: string): Promise<void> {
-  for (;;) {
-    const began = memory.flights.get(name);
-    if (began === undefined || Date.now() - began > FLIGHT_MS) return;
-    await scheduler.wait(WAIT_STEP_MS);
-  }
+function isFlying(memory: KeyMemory, name: string): boolean {
+  const began = memory.flights.get(name);
+  return began !== undefined && Date.now() - began <= FLIGHT_MS;
 }
 
 async function refresh(

@@ -6,6 +6,7 @@
  * although signature and match are right (a pull request, a fork, a human in the job's shell). A guard with `lift`
  * stands aside when the identity's own match lists that claim, since the admin then asked for it in writing.
  */
+import { PROVIDERS } from "../../../policy/providers.ts";
 import type { Claims, Provider } from "../../../protocol/provider-claims.ts";
 import { err, ok, type Result } from "../../../protocol/result.ts";
 import { Workload } from "../../../protocol/workload.ts";
@@ -79,6 +80,17 @@ export function resolveClaim(claims: Claims, name: string): string | undefined {
     place = place[part];
   }
   return isObject(place) ? presentText(place, last) : undefined;
+}
+
+/** Events by which someone outside can start a run (policy/providers.ts); listing the claim in a match accepts the listed ones. */
+export function outsiderGuard(provider: Provider): readonly Guard[] {
+  const event = PROVIDERS[provider].event;
+  if (event === undefined) return [];
+  const refuses = (claims: Claims): string | null => {
+    const value = presentText(claims, event.claim) ?? "";
+    return event.outsiders.includes(value) ? `the run was started by ${value}, whose author may be anyone` : null;
+  };
+  return [{ rule: `${provider}-outsider-event`, lift: event.claim, refuses }];
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>

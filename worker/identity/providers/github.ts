@@ -4,11 +4,10 @@
  *
  * `sub` is never parsed: it is a template that organisations customise, and its format changed in 2026.
  */
-import { presentText, type ProviderAdapter } from "./adapter.ts";
+import { outsiderGuard, presentText, type ProviderAdapter } from "./adapter.ts";
 
 /** An enterprise may have its slug appended as a path. */
 const HOSTED_ISSUER = "https://token.actions.githubusercontent.com";
-const PULL_REQUEST_EVENTS: readonly string[] = ["pull_request", "pull_request_target"];
 
 export const github: ProviderAdapter = {
   provider: "github",
@@ -39,16 +38,7 @@ export const github: ProviderAdapter = {
       run_url: runUrl(presentText(claims, "iss"), repository, run, attempt),
     };
   },
-  guards: [
-    {
-      rule: "github-pull-request",
-      lift: "event_name",
-      refuses: (claims) => {
-        const event = presentText(claims, "event_name") ?? "";
-        return PULL_REQUEST_EVENTS.includes(event) ? `the run was started by ${event}, whose author may be anyone` : null;
-      },
-    },
-  ],
+  guards: outsiderGuard("github"),
 };
 
 /** Only github.com's pages are where the issuer says nothing of them; elsewhere the host is not in the token. */

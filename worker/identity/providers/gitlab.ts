@@ -5,7 +5,7 @@
  * In a fork's merge-request pipeline that runs inside the target project, `project_*` and `namespace_*` name the fork
  * and `job_project_*` the target: a match on the job's project alone would hold there, so the guard compares the two.
  */
-import { presentText, type ProviderAdapter } from "./adapter.ts";
+import { outsiderGuard, presentText, type ProviderAdapter } from "./adapter.ts";
 
 export const gitlab: ProviderAdapter = {
   provider: "gitlab",
@@ -37,6 +37,7 @@ export const gitlab: ProviderAdapter = {
     };
   },
   guards: [
+    ...outsiderGuard("gitlab"),
     {
       rule: "gitlab-fork",
       lift: "project_id",
