@@ -14,4 +14,6 @@ export interface Env {
   readonly SALLYPORT_COUPLING: "coupled" | "relay";
   /** Accepted for the first push and enrolment only, until a bundle is active. */
   readonly SALLYPORT_BOOTSTRAP_SECRET?: string;
+  /** Set by `sallyport dev` alone: origin of the local issuer (worker/identity/dev-issuer.ts). */
+  readonly SALLYPORT_DEV_ISSUER?: string;
 }

@@ -9,6 +9,7 @@ import { activeBundle, type ActiveBundle } from "./bundles.ts";
 import type { GatewayContext } from "./env.ts";
 import { authenticate } from "./identity/authenticate.ts";
 import type { Caller } from "./identity/caller.ts";
+import { devIssuer } from "./identity/dev-issuer.ts";
 import { refuse } from "./refusal.ts";
 
 export interface Admitted {
@@ -61,10 +62,14 @@ const BOOTSTRAP = /^Bootstrap +([^ ]+)$/i;
 /** Whether the request presents the bootstrap secret at all, right or wrong. */
 export const presentsBootstrap = (c: GatewayContext): boolean => /^Bootstrap\b/i.test(c.req.header("authorization") ?? "");
 
-/** The bootstrap secret is accepted while no bundle is active, and a configured one must be worth guessing at. */
+/**
+ * The bootstrap secret is accepted while no bundle is active, and a configured one must be worth guessing at. Under
+ * `sallyport dev` it is accepted always: whoever runs that holds the whole gateway in one directory.
+ */
 export async function admitBootstrap(c: GatewayContext, active: number | null): Promise<Result<"bootstrap", Response>> {
   const refused = async (reason: string): Promise<Result<never, Response>> => err(await refuse(c, "bootstrap_invalid", { reason }));
-  if (active !== null) return refused(`the bootstrap secret was presented while bundle ${active} is active`);
+  if (active !== null && devIssuer(c.env) === undefined)
+    return refused(`the bootstrap secret was presented while bundle ${active} is active`);
   const expected = c.env.SALLYPORT_BOOTSTRAP_SECRET ?? "";
   if (expected.length < MIN_BOOTSTRAP_SECRET) {
     return refused(`SALLYPORT_BOOTSTRAP_SECRET is not set, or shorter than ${MIN_BOOTSTRAP_SECRET} characters`);

@@ -12,9 +12,10 @@ import type { Workload } from "../../protocol/workload.ts";
 import type { IdentityDeclaration } from "../../policy/types.ts";
 import { refused, type ActiveBundle, type Caller, type Learnt, type Refused } from "./caller.ts";
 import { parseCredential } from "./credential.ts";
+import { keySourceOf } from "./dev-issuer.ts";
 import { verifyProof, type Proof } from "./dpop.ts";
 import { verifyIdToken, type VerifiedToken } from "./id-token.ts";
-import { createKeySource, type KeySource } from "./keys-shell.ts";
+import type { KeySource } from "./keys-shell.ts";
 import { matchIdentity } from "./match.ts";
 import { publicUrl } from "./origin.ts";
 import { readPresented } from "./presented.ts";
@@ -27,7 +28,7 @@ export async function authenticate(
   env: Env,
   bundle: ActiveBundle,
   now: number,
-  keys: KeySource = createKeySource(env.DB),
+  keys: KeySource = keySourceOf(env),
 ): Promise<Result<Caller, Refused>> {
   const presented = readPresented(request);
   if (!presented.ok) return presented;

@@ -9,7 +9,8 @@ import { ok, type Result } from "../../protocol/result.ts";
 import { learntOf, objected, proofOf, recogniseToken, useCredential } from "./authenticate.ts";
 import { refused, type ActiveBundle, type Refused } from "./caller.ts";
 import { mintCredential } from "./credential.ts";
-import { createKeySource, type KeySource } from "./keys-shell.ts";
+import { keySourceOf } from "./dev-issuer.ts";
+import type { KeySource } from "./keys-shell.ts";
 import { ACCESS_TOKEN_TYPE, type TokenRequest } from "./token-request.ts";
 
 export interface Exchange {
@@ -26,7 +27,7 @@ export function exchangeToken(
   bundle: ActiveBundle,
   now: number,
   random: Random,
-  keys: KeySource = createKeySource(env.DB),
+  keys: KeySource = keySourceOf(env),
 ): Promise<Result<TokenAnswer, Refused>> {
   const { request, asked, proof } = exchange;
   return asked.kind === "exchange"
