@@ -12,22 +12,18 @@ import { readGateway } from "./bundle/gateway.ts";
 import { gatewayPolicy, grantPolicies, type GrantPolicy } from "./bundle/grants.ts";
 import { readIdentity, type IdentityFile } from "./bundle/identity.ts";
 import { checkMasking } from "./bundle/masking.ts";
+import { readTests } from "./bundle/tests.ts";
 import { readYaml, type YamlDocument } from "./bundle/yaml.ts";
 import type { CedarModule } from "./cedar/module.ts";
 import { readAnnotations, readCedarFile } from "./cedar/read.ts";
 import type { PolicySource } from "./cedar/source.ts";
 import { validatePolicies } from "./cedar/validate.ts";
 import { createEngine } from "./engine/decide.ts";
+import { createExplain } from "./engine/explain.ts";
 import { createPolicySets } from "./engine/sets.ts";
-import { failed, problem } from "./problem.ts";
+import { lint, type LintInput } from "./lint/index.ts";
+import { byPlace, failed, problem } from "./problem.ts";
 import type { CompileBundle, GatewayConfig, Policy, Problem } from "./types.ts";
-
-/** What the linter looks at: the bundle as read, before it decides anything. */
-export interface ReadBundle {
-  readonly gateway: GatewayConfig | undefined;
-  readonly identities: readonly IdentityFile[];
-  readonly policies: readonly PolicySource[];
-}
 
 const documentsOf = (files: readonly BundleFile[], kind: FileKind, problems: Problem[]): { file: string; document: YamlDocument }[] =>
   files
@@ -142,13 +138,15 @@ function readIdentities(files: readonly BundleFile[], gateway: GatewayConfig | u
 }
 
 /** Everything but the engine: reads, compiles the grants and checks. Problems are pushed. */
-export function readBundle(cedar: CedarModule, files: BundleFiles, floor: BundleFiles, problems: Problem[]): ReadBundle {
+export function readBundle(cedar: CedarModule, files: BundleFiles, floor: BundleFiles, problems: Problem[]): LintInput {
   const known = classify(files, problems);
   const gatewayDocument = onlyDocument(known, "gateway", problems);
   const gateway = gatewayDocument === undefined ? undefined : readGateway(gatewayDocument.file, gatewayDocument.document, problems);
   const masking = onlyDocument(known, "masking", problems);
   if (masking !== undefined) checkMasking(masking.file, masking.document, problems);
   const identities = readIdentities(known, gateway, problems);
+  const names = identities.map((identity) => identity.declaration.name);
+  for (const { file, document } of documentsOf(known, "test", problems)) readTests(file, document, names, problems);
   const policies = [
     ...identities.flatMap((identity) => grantSources(cedar, identity, problems)),
     ...known.filter((file) => file.kind === "cedar").flatMap((file) => readCedarFile(cedar, file.path, file.text, "cedar", problems)),
@@ -163,10 +161,22 @@ export function createPolicyCompiler(cedar: CedarModule): CompileBundle {
     const problems: Problem[] = [];
     const bundle = readBundle(cedar, files, floor, problems);
     const policies = uniqueIds(bundle.policies, problems);
-    problems.push(...validatePolicies(cedar, [...policies.values()], { ...files, ...floor }));
+    const whole = !failed(problems);
+    const unique = [...policies.values()];
+    problems.push(...validatePolicies(cedar, unique), ...lint({ ...bundle, policies: unique }, whole));
+    problems.sort(byPlace);
     if (failed(problems) || bundle.gateway === undefined) return err(problems);
     const identities = new Map(bundle.identities.map(({ declaration }) => [declaration.name, declaration]));
     const engine = createEngine({ identities, policies, makeSet });
-    return ok({ gateway: bundle.gateway, identities, policies, warnings: problems, decide: engine.decide, decideAll: engine.decideAll });
+    const explain = createExplain({ cedar, identities, policies, decide: engine.decide });
+    return ok({
+      explain,
+      gateway: bundle.gateway,
+      identities,
+      policies,
+      warnings: problems,
+      decide: engine.decide,
+      decideAll: engine.decideAll,
+    });
   };
 }

@@ -16,6 +16,11 @@ export function problem(severity: Problem["severity"], rule: string, file: strin
 
 export const failed = (problems: readonly Problem[]): boolean => problems.some((each) => each.severity === "error");
 
+/** Reports go through the files from top to bottom. */
+export function byPlace(a: Problem, b: Problem): number {
+  return (a.file < b.file ? -1 : a.file > b.file ? 1 : 0) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+}
+
 /** Place of an offset in UTF-16 units, counting from 1. */
 export function placeAt(text: string, offset: number): Place {
   const before = text.slice(0, Math.max(0, offset));

@@ -59,6 +59,23 @@ export interface TargetFacts {
   readonly labels: readonly string[];
 }
 
+/** One policy's part in a decision. `near-miss`: a permit of which all but one part holds. */
+export interface ExplainedPolicy {
+  readonly id: string;
+  readonly effect: "permit" | "forbid";
+  readonly file: string;
+  readonly line: number;
+  readonly verdict: "permits" | "forbids" | "waits" | "near-miss";
+  readonly why: string;
+}
+
+export interface Explanation {
+  readonly decision: Decision;
+  readonly policies: readonly ExplainedPolicy[];
+  /** The whole, several lines, for a terminal. Holds names from the bundle and the request: escape control characters. */
+  readonly text: string;
+}
+
 /** A bundle that parsed, type-checked and compiled. Immutable. */
 export interface Policy {
   readonly gateway: GatewayConfig;
@@ -72,6 +89,8 @@ export interface Policy {
    * target's facts: without them a forbid on an environment or a label could not fire, so the answer is deny.
    */
   decide(request: DecisionRequest, target?: TargetFacts): Decision;
+  /** In words, for people: slower than `decide`, whose answer it holds. */
+  explain(request: DecisionRequest, target?: TargetFacts): Explanation;
   /** All of them must be allowed: any deny ⇒ deny, else any hold ⇒ hold (union of approvals), else allow. Empty ⇒ deny. */
   decideAll(requests: readonly DecisionRequest[], target?: TargetFacts): Decision;
 }

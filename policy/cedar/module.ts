@@ -6,4 +6,7 @@ import type * as Cedar from "@cedar-policy/cedar-wasm/web";
 
 export type { Context, DetailedError, EntityJson, Expr, PolicyJson, TypeAndId } from "@cedar-policy/cedar-wasm/web";
 
-export type CedarModule = Pick<typeof Cedar, "policyToJson" | "policyToText" | "preparsePolicySet" | "statefulIsAuthorized" | "validate">;
+export type CedarModule = Pick<
+  typeof Cedar,
+  "isAuthorized" | "policyToJson" | "policyToText" | "preparsePolicySet" | "statefulIsAuthorized" | "validate"
+>;

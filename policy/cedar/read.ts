@@ -53,10 +53,12 @@ export function utf16Offset(text: string, bytes: number): number {
 
 export const cedarMessage = (error: DetailedError): string => (error.help === null ? error.message : `${error.message}: ${error.help}`);
 
-/** Place in the file of an error about one policy's text. */
-export function errorPlace(file: string, partOffset: number, partText: string, error: DetailedError): Place {
-  const start = error.sourceLocations?.[0]?.start ?? 0;
-  return placeAt(file, partOffset + utf16Offset(partText, start));
+/** Place in the file of an error in one policy's text, which begins at `base`. */
+export function errorPlace(base: Place, text: string, error: DetailedError): Place {
+  const inside = placeAt(text, utf16Offset(text, error.sourceLocations?.[0]?.start ?? 0));
+  return inside.line === 1
+    ? { line: base.line, column: base.column + inside.column - 1 }
+    : { line: base.line + inside.line - 1, column: inside.column };
 }
 
 const ANNOTATIONS = ["id", "approval", "approval_min", "reason"];
@@ -90,10 +92,10 @@ export function readAnnotations(json: PolicyJson): Annotated {
     faults.push({ rule: "approval-min", message: '@approval_min is the number of people of each group, "1" to "20", beside an @approval' });
   }
   const id = notes["id"];
-  if (id !== undefined && (!ID.test(id) || id.startsWith("identity/"))) {
+  if (id !== undefined && (!ID.test(id) || /^(?:identity|floor)\//.test(id))) {
     faults.push({
       rule: "policy-id",
-      message: `@id is 1–128 letters, digits and ._/#-, and does not begin with identity/, which the grants have`,
+      message: `@id is 1–128 letters, digits and ._/#-, and does not begin with identity/ or floor/`,
     });
   }
   return { id, approvals: [...new Set(approvals)], approvalMin: Number(min ?? 1), reason: notes["reason"], faults };
@@ -114,9 +116,7 @@ export function readCedarFile(
       const [error] = parsed.errors;
       const slot = /\?(?:principal|resource)\b/.test(part.text) ? ": templates are not accepted, write the entity in its place" : "";
       const message = `not valid Cedar: ${error === undefined ? "unreadable" : cedarMessage(error)}${slot}`;
-      problems.push(
-        problem("error", "cedar-syntax", file, message, error === undefined ? place : errorPlace(text, part.offset, part.text, error)),
-      );
+      problems.push(problem("error", "cedar-syntax", file, message, error === undefined ? place : errorPlace(place, part.text, error)));
       return [];
     }
     const notes = readAnnotations(parsed.json);
@@ -128,7 +128,7 @@ export function readCedarFile(
     }
     return [
       {
-        id: notes.id ?? `${file}#policy${index}`,
+        id: `${origin === "floor" ? "floor/" : ""}${notes.id ?? `${file}#policy${index}`}`,
         origin,
         effect: parsed.json.effect,
         text: part.text,
