@@ -1,0 +1,134 @@
+/**
+ * What is measured, with the tools that users have: pgbench and psql, each path in turn within a round. The numbers
+ * are theirs or the wall clock's around them; nothing is simulated.
+ */
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { quantile, type Path, type Row } from "./rows.ts";
+
+export interface Endpoint {
+  readonly path: Path;
+  /** libpq's environment. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export interface Sizes {
+  /** Rows of the table that COPY reads. */
+  readonly copyRows: number;
+  /** s of each pgbench run. */
+  readonly seconds: number;
+  readonly connects: number;
+}
+
+export interface Tools {
+  readonly psql: string;
+  readonly pgbench: string;
+}
+
+export const SETUP = (sizes: Sizes): string => `
+  CREATE TABLE points (id integer PRIMARY KEY, payload text NOT NULL);
+  INSERT INTO points SELECT i, md5(i::text) FROM generate_series(1, 10000) i;
+  CREATE TABLE wide AS SELECT i AS id, md5(i::text) AS a, md5((i + 1)::text) AS b, 'customer-' || i AS name, i % 100 AS quantity,
+    (i % 10000)::numeric / 100 AS price, timestamptz '2026-01-01' + i * interval '1 second' AS placed_at, (i % 7 = 0) AS paid
+    FROM generate_series(1, ${sizes.copyRows}) i;
+  VACUUM ANALYZE;`;
+
+const POINT_SELECT = "\\set id random(1, 10000)\nSELECT id, payload FROM points WHERE id = :id;\n";
+
+/** Runs to its end; rejects with its stderr. `bytes` counts stdout, which is thrown away unless `keep`. */
+export function execute(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  options: { keep?: boolean; cwd?: string } = {},
+): Promise<{ ms: number; bytes: number; stdout: string }> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(command, args, {
+      env: { PATH: process.env["PATH"] ?? "", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      cwd: options.cwd,
+    });
+    let bytes = 0;
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (options.keep === true) stdout += chunk.toString();
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr = (stderr + chunk.toString()).slice(-4000);
+    });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) resolve({ ms: performance.now() - started, bytes, stdout });
+      else reject(new Error(`${command} ended with ${code}: ${stderr}`));
+    });
+  });
+}
+
+async function pgbench(
+  tools: Tools,
+  endpoint: Endpoint,
+  args: readonly string[],
+): Promise<{ tps: number; connectMs: number; latencies: number[] }> {
+  const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
+  try {
+    await writeFile(join(directory, "point-select"), POINT_SELECT);
+    const { stdout } = await execute(tools.pgbench, ["-n", "-f", "point-select", "-l", "--log-prefix=tx", ...args], endpoint.env, {
+      keep: true,
+      cwd: directory,
+    });
+    const latencies: number[] = [];
+    for (const file of await readdir(directory)) {
+      if (!file.startsWith("tx.")) continue;
+      // client, transaction, latency in µs, …
+      for (const line of (await readFile(join(directory, file), "utf8")).split("\n"))
+        if (line !== "") latencies.push(Number(line.split(" ")[2]) / 1000);
+    }
+    const number = (pattern: RegExp) => Number(pattern.exec(stdout)?.[1] ?? Number.NaN);
+    return {
+      tps: number(/tps = ([\d.]+)/),
+      connectMs: number(/average connection time = ([\d.]+) ms/),
+      latencies: latencies.sort((a, b) => a - b),
+    };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+export async function pointSelects(tools: Tools, endpoint: Endpoint, sizes: Sizes): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const mode of ["simple", "prepared"] as const) {
+    for (const clients of [1, 8]) {
+      const { tps, latencies } = await pgbench(tools, endpoint, [
+        "-M",
+        mode,
+        "-c",
+        String(clients),
+        "-j",
+        "1",
+        "-T",
+        String(sizes.seconds),
+      ]);
+      const name = `point select, ${mode}, ${clients} client${clients > 1 ? "s" : ""}`;
+      rows.push({ case: name, path: endpoint.path, metric: "statements/s", value: tps, unit: "1/s" });
+      if (clients > 1) continue;
+      rows.push({ case: name, path: endpoint.path, metric: "latency p50", value: quantile(latencies, 0.5), unit: "ms" });
+      rows.push({ case: name, path: endpoint.path, metric: "latency p99", value: quantile(latencies, 0.99), unit: "ms" });
+    }
+  }
+  return rows;
+}
+
+export async function connects(tools: Tools, endpoint: Endpoint, sizes: Sizes): Promise<Row[]> {
+  const { connectMs } = await pgbench(tools, endpoint, ["-C", "-c", "1", "-t", String(sizes.connects)]);
+  return [{ case: "connect", path: endpoint.path, metric: "connection time", value: connectMs, unit: "ms" }];
+}
+
+export async function copyOut(tools: Tools, endpoint: Endpoint): Promise<Row[]> {
+  const { ms, bytes } = await execute(tools.psql, ["-X", "-q", "-c", "COPY wide TO STDOUT"], endpoint.env);
+  return [{ case: "COPY out", path: endpoint.path, metric: "rate", value: bytes / 1e6 / (ms / 1000), unit: "MB/s" }];
+}
