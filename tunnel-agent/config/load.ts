@@ -36,8 +36,15 @@ export const printProblem = (problem: ConfigProblem): string => `${problem.file}
 
 export type Protocols = Readonly<Record<string, TargetProtocol>>;
 
+/** Keys for a file that leaves them out, as it writes them: `sallyport dev` knows the gateway and gives the enrolment token. */
+export type ConfigDefaults = Readonly<Partial<Record<keyof AgentYaml, unknown>>>;
+
 /** Reads and checks the file at `path`. */
-export function loadAgentConfig(path: string, protocols: Protocols): Result<AgentConfig, readonly ConfigProblem[]> {
+export function loadAgentConfig(
+  path: string,
+  protocols: Protocols,
+  defaults: ConfigDefaults = {},
+): Result<AgentConfig, readonly ConfigProblem[]> {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -45,10 +52,15 @@ export function loadAgentConfig(path: string, protocols: Protocols): Result<Agen
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
     return err([{ file: path, line: 1, column: 1, message: `the file cannot be read: ${code}` }]);
   }
-  return parseAgentConfig(text, path, protocols);
+  return parseAgentConfig(text, path, protocols, defaults);
 }
 
-export function parseAgentConfig(text: string, file: string, protocols: Protocols): Result<AgentConfig, readonly ConfigProblem[]> {
+export function parseAgentConfig(
+  text: string,
+  file: string,
+  protocols: Protocols,
+  defaults: ConfigDefaults = {},
+): Result<AgentConfig, readonly ConfigProblem[]> {
   const source = parseYaml(text);
   if (source.problems.length > 0) return err(source.problems.map((problem) => ({ file, ...problem })));
   const problems: ConfigProblem[] = [];
@@ -56,7 +68,9 @@ export function parseAgentConfig(text: string, file: string, protocols: Protocol
     const label = path.length === 0 ? "" : `${printPath(path)}: `;
     problems.push({ file, ...source.place(path, key), message: label + message });
   };
-  const parsed = AgentYaml.safeParse(source.value);
+  const { value } = source;
+  const isMapping = typeof value === "object" && value !== null && !Array.isArray(value);
+  const parsed = AgentYaml.safeParse(isMapping ? { ...defaults, ...value } : value);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) reportIssue(issue, [], Object.keys(AgentYaml.shape), report);
   }
