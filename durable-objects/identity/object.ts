@@ -12,6 +12,7 @@ import { DurableObject } from "cloudflare:workers";
 import { ERRORS } from "../../protocol/errors.ts";
 import { MAX_CREDENTIALS, MAX_REPLAY_KEYS } from "../../protocol/limits.ts";
 import type { Env } from "../env.ts";
+import { logWarning, reasonOf } from "../log.ts";
 import {
   firstLife,
   isSettled,
@@ -215,13 +216,21 @@ export class IdentityDO extends DurableObject<Env> {
   }
 
   async #attempt(session: string): Promise<EndAttempt> {
+    // Ended with the attempt: a timer left behind would keep this object awake.
+    const answered = new AbortController();
     try {
       const ended = this.env.SESSIONS.getByName(session).kill("identity_revoked", ERRORS.identity_revoked.sentence);
-      const late = scheduler.wait(END_TIMEOUT_MS).then(() => null);
+      const late = scheduler.wait(END_TIMEOUT_MS, { signal: answered.signal }).then(
+        () => null,
+        () => null,
+      );
       const answer = await Promise.race([ended, late]);
       return answer === null ? "failed" : answer ? "ended" : "nothing";
-    } catch {
+    } catch (failure) {
+      logWarning("session_not_ended_yet", { session, code: "identity_revoked", reason: reasonOf(failure) });
       return "failed";
+    } finally {
+      answered.abort();
     }
   }
 

@@ -8,6 +8,13 @@ import type { IssuerConfig } from "../../../policy/types.ts";
 import { defaultClaims, type Provider } from "../../../protocol/provider-claims.ts";
 import type { Workload } from "../../../protocol/workload.ts";
 
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Provided by test/support/issuer-server.ts. */
+    readonly issuerServer: string;
+  }
+}
+
 export const AUDIENCE = "https://gate.test";
 
 interface Route {
