@@ -50,6 +50,9 @@ export const targetFacts = ({ announcement }: Target): TargetFacts => ({
   labels: announcement.labels,
 });
 
+/** For a decision about a target that nobody has announced: all that is known is its name. */
+export const unannouncedFacts = (name: string): TargetFacts => ({ name, protocol: "unknown", labels: [] });
+
 /** Replaces everything this agent announced before. A revoked or unknown agent, or one of another site, gets nothing. */
 export async function claimTargets(
   db: D1Database,

@@ -9,7 +9,7 @@ import { parseResource, printResource } from "../../policy/resource.ts";
 import type { Decision, Resource } from "../../policy/types.ts";
 import { CanQuestion, type CanAnswer, type TargetRow } from "../../protocol/api.ts";
 import { ok, type Result } from "../../protocol/result.ts";
-import { findTarget, listTargets, targetFacts, type Target } from "../../store/targets.ts";
+import { findTarget, listTargets, targetFacts, unannouncedFacts, type Target } from "../../store/targets.ts";
 import { badRequest, readJson, readQuery } from "../body.ts";
 import type { GatewayEnv } from "../env.ts";
 import { admit, mayOnGateway, type Admitted } from "../guard.ts";
@@ -19,9 +19,10 @@ import { refuse } from "../refusal.ts";
 export const targets: Hono<GatewayEnv> = new Hono<GatewayEnv>();
 
 function decide({ caller, bundle }: Admitted, action: string, resource: Resource, target: Target | null): Decision {
+  const unannounced = resource.type === "gateway" ? undefined : unannouncedFacts(resource.target);
   return bundle.policy.decide(
     { identity: caller.identity.name, action, resource, context: { approvals: [], workload: caller.workload, now: Date.now() } },
-    target === null ? undefined : targetFacts(target),
+    target === null ? unannounced : targetFacts(target),
   );
 }
 
@@ -68,14 +69,15 @@ targets.post("/v1/can", async (c) => {
     return badRequest(c, `${action} is asked of ${entry.on.join(", ")}, not of ${resource.value.type}.`);
   }
   const target = resource.value.type === "gateway" ? null : await findTarget(c.env.DB, resource.value.target);
-  if (target === null && resource.value.type !== "gateway") {
+  const { outcome, policies, approvals, reason } = decide(admitted.value, action, resource.value, target);
+  // Whoever may not use a target learns nothing about whether there is one.
+  if (target === null && resource.value.type !== "gateway" && outcome !== "deny") {
     return refuse(c, "target_unknown", {
       reason: "asked what it may do with a target that nobody announces",
       identity: admitted.value.caller.identity.name,
       target: resource.value.target,
     });
   }
-  const { outcome, policies, approvals, reason } = decide(admitted.value, action, resource.value, target);
   return c.json({
     outcome,
     action,

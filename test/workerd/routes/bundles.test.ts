@@ -104,9 +104,8 @@ describe("afterwards", () => {
   });
 
   it("a rollback publishes the old files as a new version", async () => {
-    const changed = files({
-      "identities/orders.yaml": files()["identities/auditor.yaml"]!.replace("auditor", "orders").replace('"2"', '"3"'),
-    });
+    const { "identities/auditor.yaml": auditor = "" } = files();
+    const changed = files({ "identities/orders.yaml": auditor.replace("auditor", "orders").replace('"2"', '"3"') });
     const { version } = await gateway.ok<BundlePushAnswer>("POST", "/v1/bundles", { as: "admin", json: { files: changed } });
     expect(await gateway.ok("GET", "/v1/sessions", { as: "orders" })).toBeDefined();
     const rolled = await gateway.ok<BundlePushAnswer>("POST", "/v1/bundles/rollback", { as: "admin", json: { to: 1 } });
