@@ -1,0 +1,47 @@
+/**
+ * The Postgres room: serves one target to clients, terminating the protocol on both sides. `createPostgresTarget`
+ * is what the agent calls; everything else here is behind it.
+ */
+import type { TargetDeps, TargetProtocol, TargetServer } from "../../session.ts";
+import { isLocal, parseAddress, PostgresTargetConfig } from "./config.ts";
+import { CancelKeys } from "./keys.ts";
+import { serveConnection, type ServedTarget } from "./serve.ts";
+import { loadSqlParser } from "./sql/analyse.ts";
+
+export { PostgresTargetConfig } from "./config.ts";
+
+/** The name that clients are told to log in with. It means nothing: who they are, the tunnel says. */
+const CLIENT_USER = "sallyport";
+
+export async function createPostgresTarget(config: PostgresTargetConfig, deps: TargetDeps): Promise<TargetServer> {
+  const address = parseAddress(config.address);
+  if (address === null) throw new Error(`target ${deps.name}: cannot read the address ${JSON.stringify(config.address)}`);
+  if (config.tls === "disable" && !isLocal(address)) {
+    deps.log.warn({ target: deps.name }, "tls: disable: the target's data crosses the network unencrypted");
+  }
+  const credential = config.password === undefined ? undefined : deps.credential(config.password);
+  const target: ServedTarget = {
+    name: deps.name,
+    config,
+    connect: {
+      address,
+      tls: config.tls,
+      ca: config.ca === undefined ? undefined : deps.resolvePath(config.ca),
+      serverName: config.server_name,
+    },
+    login: {
+      user: config.user,
+      methods: config.auth ?? (credential === undefined ? ["none"] : ["scram-sha-256"]),
+      password: credential === undefined ? undefined : () => credential.read(),
+      protocol: config.max_protocol,
+    },
+    analyse: await loadSqlParser(),
+    keys: new CancelKeys(),
+  };
+  return {
+    serve: (client, open, session) => serveConnection(target, client, open, session),
+    ready: { database: config.database, user: CLIENT_USER },
+  };
+}
+
+export const postgresProtocol: TargetProtocol<PostgresTargetConfig> = { config: PostgresTargetConfig, create: createPostgresTarget };

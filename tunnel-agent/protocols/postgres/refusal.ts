@@ -1,0 +1,138 @@
+/**
+ * What the gateway itself says to a client, as fields of an ErrorResponse. Every refusal is made here or with
+ * `refusal()`, so that one place decides how much a peer is told: the reason that policy gives, never the target's
+ * address, credential or log.
+ */
+import type { Decision } from "../../../policy/types.ts";
+import type { ErrorFields } from "./codec/backend.ts";
+import type { SqlRefusal } from "./sql/types.ts";
+
+/** PostgreSQL's SQLSTATEs (manual appendix A) that the gateway uses, by condition name. */
+export const SQLSTATE = {
+  feature_not_supported: "0A000",
+  sqlclient_unable_to_establish_sqlconnection: "08001",
+  connection_failure: "08006",
+  protocol_violation: "08P01",
+  invalid_authorization_specification: "28000",
+  invalid_password: "28P01",
+  idle_in_transaction_session_timeout: "25P03",
+  invalid_sql_statement_name: "26000",
+  invalid_cursor_name: "34000",
+  invalid_catalog_name: "3D000",
+  insufficient_privilege: "42501",
+  syntax_error: "42601",
+  name_too_long: "42622",
+  too_many_connections: "53300",
+  program_limit_exceeded: "54000",
+  statement_too_complex: "54001",
+  admin_shutdown: "57P01",
+  query_canceled: "57014",
+  io_error: "58030",
+} as const;
+export type SqlState = (typeof SQLSTATE)[keyof typeof SQLSTATE];
+
+export interface Refusal {
+  readonly code: SqlState;
+  readonly message: string;
+  readonly detail?: string | undefined;
+  readonly hint?: string | undefined;
+  /** Characters from 1, in the statement. */
+  readonly position?: number | undefined;
+}
+
+/** `FATAL`: the connection ends with it. */
+export type Severity = "ERROR" | "FATAL";
+
+/** The fields of a refusal, in the order PostgreSQL sends them. `V` is the severity that is never translated. */
+export function refusalFields(severity: Severity, refusal: Refusal): ErrorFields {
+  const fields = new Map([
+    ["S", severity],
+    ["V", severity],
+    ["C", refusal.code],
+    ["M", clean(refusal.message)],
+  ]);
+  if (refusal.detail !== undefined) fields.set("D", clean(refusal.detail));
+  if (refusal.hint !== undefined) fields.set("H", clean(refusal.hint));
+  if (refusal.position !== undefined) fields.set("P", String(refusal.position));
+  return fields;
+}
+
+/** No NUL can stand in a protocol string, and no control character belongs on a terminal. */
+function clean(text: string): string {
+  return text.replaceAll(/[\u0000-\u0008\u000B-\u001F\u007F]/g, "\uFFFD").slice(0, 4096);
+}
+
+const policies = (decision: Decision): string | undefined =>
+  decision.policies.length === 0 ? undefined : `Decided by ${decision.policies.join(", ")}.`;
+
+export function deniedByPolicy(decision: Decision, hint?: string): Refusal {
+  return {
+    code: SQLSTATE.insufficient_privilege,
+    message: `sallyport: ${decision.reason}`,
+    detail: policies(decision) ?? "No policy permits it.",
+    hint,
+  };
+}
+
+/** A command that policy would allow after an approval: who would have to consent. */
+export function approvalRequired(decision: Decision): Refusal {
+  const groups = decision.approvals.map(({ group, min }) => (min > 1 ? `${min} of ${group}` : group));
+  return {
+    code: SQLSTATE.insufficient_privilege,
+    message: `sallyport: approval required: ${decision.reason}`,
+    detail: policies(decision),
+    hint: groups.length === 0 ? undefined : `It needs the approval of ${groups.join(" and ")}.`,
+  };
+}
+
+/** Refused whatever policy says; `hazard` is a row of docs/threat-model.md. */
+export function forbidden(hazard: string, sentence: string): Refusal {
+  return {
+    code: SQLSTATE.insufficient_privilege,
+    message: `sallyport: ${sentence}`,
+    detail: `No policy can allow it (${hazard}).`,
+  };
+}
+
+export function notAnalysed(refusal: SqlRefusal): Refusal {
+  switch (refusal.reason) {
+    case "unparsable":
+      return { code: SQLSTATE.syntax_error, message: `sallyport: ${refusal.message}`, position: refusal.position };
+    case "too-long":
+      return {
+        code: SQLSTATE.program_limit_exceeded,
+        message: `sallyport: the statement has ${refusal.bytes} bytes, and the limit is ${refusal.limit}`,
+      };
+    case "too-deep":
+      return { code: SQLSTATE.statement_too_complex, message: `sallyport: the statement nests deeper than ${refusal.limit} levels` };
+    case "identifier-too-long":
+      return {
+        code: SQLSTATE.name_too_long,
+        message: "sallyport: an identifier is longer than 63 bytes, and PostgreSQL would cut it to another name",
+      };
+  }
+}
+
+export const unknownStatement = (name: string): Refusal => ({
+  code: SQLSTATE.invalid_sql_statement_name,
+  message: `prepared statement "${name}" does not exist`,
+});
+
+export const unknownPortal = (name: string): Refusal => ({
+  code: SQLSTATE.invalid_cursor_name,
+  message: `portal "${name}" does not exist`,
+});
+
+/** SQL's EXECUTE or FETCH of something that the protocol prepared and that is no plain query. */
+export const notByName: Refusal = {
+  code: SQLSTATE.feature_not_supported,
+  message: "sallyport: a statement that changes the session cannot be run through EXECUTE or FETCH",
+  hint: "Run it directly.",
+};
+
+export const notRecorded: Refusal = {
+  code: SQLSTATE.io_error,
+  message: "sallyport: the command cannot be recorded, so it is not run",
+};
+
+export const violation = (message: string): Refusal => ({ code: SQLSTATE.protocol_violation, message });

@@ -1,0 +1,150 @@
+/**
+ * The shell around the session machine: a client and a target socket, a timer, and nothing that decides. Backpressure
+ * goes end to end: a side that cannot be written to stops the other from being read, so memory is bounded by the two
+ * sockets' windows whatever the result's size.
+ */
+import type { Duplex } from "node:stream";
+import { KILL_GRACE_MS } from "../../../protocol/limits.ts";
+import type { SessionMachine } from "./session/machine.ts";
+import type { SessionEvent } from "./session/types.ts";
+
+/** Bytes of the client that may wait for the backend before the client is not read any more. */
+const MAX_BACKLOG = 256 * 1024;
+
+export interface RelayOptions {
+  readonly client: Duplex;
+  readonly target: Duplex;
+  readonly machine: SessionMachine;
+  readonly monotonic: () => number;
+  /** Cancels at the target; settles when the request was taken or cannot be. Never rejects. */
+  readonly cancel: () => Promise<void>;
+  /** A fault of our own, for the log. */
+  readonly failed: (error: unknown) => void;
+}
+
+export class Relay {
+  readonly #options: RelayOptions;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #clientFull = false;
+  #targetFull = false;
+  #finish: ((reason: string) => void) | null = null;
+  bytesOut = 0;
+  bytesIn = 0;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+  }
+
+  /** Runs until the conversation is over; resolves with why. `first` bytes of each side were read before. */
+  run(first: { readonly client: Buffer; readonly target: Buffer }): Promise<string> {
+    const { client, target, machine } = this.#options;
+    return new Promise((resolve) => {
+      this.#finish = resolve;
+      client.on("data", (bytes: Buffer) => this.#fromClient(bytes));
+      client.on("end", () => this.do(() => machine.clientClosed()));
+      client.on("close", () => this.do(() => machine.clientClosed()));
+      target.on("data", (bytes: Buffer) => this.do(() => machine.receiveBackend(bytes)));
+      target.on("end", () => this.do(() => machine.targetClosed("the target closed the connection")));
+      target.on("close", () => this.do(() => machine.targetClosed("the connection to the target was lost")));
+      client.on("drain", () => {
+        this.#clientFull = false;
+        this.#flow();
+      });
+      target.on("drain", () => {
+        this.#targetFull = false;
+        this.#flow();
+      });
+      if (first.target.length > 0) this.do(() => machine.receiveBackend(first.target));
+      if (first.client.length > 0) this.#fromClient(first.client);
+      if (client.destroyed || client.readableEnded) this.do(() => machine.clientClosed());
+      this.#flow();
+    });
+  }
+
+  #fromClient(bytes: Buffer): void {
+    this.bytesIn += bytes.length;
+    this.do(() => this.#options.machine.receiveClient(bytes));
+  }
+
+  /** One turn of the machine, and what it wants done. */
+  do(turn: () => SessionEvent[]): void {
+    try {
+      this.#perform(turn());
+    } catch (error) {
+      // A bug: nothing is known of the state any more, so nothing more may pass.
+      this.#options.failed(error);
+      this.#close("internal error", true);
+    }
+    this.#flow();
+    this.#arm();
+  }
+
+  #perform(events: SessionEvent[]): void {
+    const { client, target } = this.#options;
+    if (events.length > 1) client.cork();
+    for (const event of events) {
+      switch (event.type) {
+        case "to-client":
+          this.bytesOut += event.bytes.length;
+          if (!client.write(event.bytes)) this.#clientFull = true;
+          break;
+        case "to-target":
+          if (!target.write(event.bytes)) this.#targetFull = true;
+          break;
+        case "cancel":
+          void this.#options.cancel().then(() => this.do(() => this.#options.machine.cancelDone()));
+          break;
+        case "end":
+          this.#close(event.reason, event.abandon);
+          break;
+      }
+    }
+    if (events.length > 1) client.uncork();
+  }
+
+  /** A side is read only while the other can be written to. */
+  #flow(): void {
+    const { client, target, machine } = this.#options;
+    if (machine.ended) return;
+    if (this.#targetFull || machine.backlog > MAX_BACKLOG) client.pause();
+    else client.resume();
+    if (this.#clientFull) target.pause();
+    else target.resume();
+  }
+
+  /** One timer, set again only for an earlier deadline; it looks anew when it fires. */
+  #arm(): void {
+    const deadline = this.#options.machine.deadline();
+    if (deadline === null || deadline >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = deadline;
+    const wait = Math.max(0, Math.ceil(deadline - this.#options.monotonic()));
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Number.POSITIVE_INFINITY;
+      this.do(() => this.#options.machine.expire());
+    }, wait);
+  }
+
+  #close(reason: string, abandon: boolean): void {
+    const finish = this.#finish;
+    if (finish === null) return;
+    this.#finish = null;
+    clearTimeout(this.#timer);
+    const { client, target, cancel } = this.#options;
+    // The last words leave if the peer takes them in time; then the stream is gone whatever the peer does.
+    client.resume();
+    client.end();
+    setTimeout(() => client.destroy(), KILL_GRACE_MS).unref();
+    if (!abandon) {
+      target.resume();
+      target.end();
+      setTimeout(() => target.destroy(), KILL_GRACE_MS).unref();
+      finish(reason);
+      return;
+    }
+    // What still runs there is nobody's any more: cancel it, and let the backend find its connection gone (PG-52).
+    target.destroy();
+    void cancel().then(() => finish(reason));
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * From SQL text to a decision: analysis, effects, resources, policy. Everything about a text that does not change is
+ * computed once and kept; a decision is kept for as long as the policy version, the schemas in question and a second
+ * of time stay the same, since a policy may also speak about the time.
+ *
+ * An unqualified name is decided for every schema that the session's search_path has ever had: whichever of them the
+ * server picks, now or after a rollback, was asked for (PG-17). The implicit pg_catalog is one of them for functions
+ * and for relations named pg_…; no other relation can be in it.
+ */
+import { printResource } from "../../../../policy/resource.ts";
+import type { Decision, Resource } from "../../../../policy/types.ts";
+import { err, ok, type Result } from "../../../../protocol/result.ts";
+import {
+  approvalRequired,
+  deniedByPolicy,
+  forbidden,
+  notAnalysed,
+  notByName,
+  unknownPortal,
+  unknownStatement,
+  type Refusal,
+} from "../refusal.ts";
+import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
+import { withoutLiterals } from "./literals.ts";
+import type { Names } from "./names.ts";
+import type { MachineOptions } from "./types.ts";
+
+/** Texts kept per session. */
+const MAX_KNOWN = 512;
+/** ms for which a decision is repeated without asking again. */
+const DECISION_TTL_MS = 1000;
+/** Characters of a text that a record holds; one event must fit MAX_EVENT_BYTES (protocol/limits.ts). */
+const MAX_RECORDED_TEXT = 1024 * 1024;
+
+/** Statements to decide together, and the last decision on them. */
+export interface Subject {
+  readonly statements: readonly Statement[];
+  /** Names others (EXECUTE, FETCH): what it does depends on them, so nothing is kept. */
+  readonly dynamic: boolean;
+  /** Changes what names mean, or begins a copy in: nothing may be sent after it before it has ended. */
+  readonly barrier: boolean;
+  kept: { readonly policyVersion: number; readonly schemas: number; readonly until: number; readonly verdict: Verdict } | null;
+}
+
+/** One text of SQL as this session knows it. */
+export interface KnownSql {
+  /** Masked, without secrets: what is recorded. */
+  readonly text: string;
+  readonly digest: string;
+  readonly analysed: AnalysedSql;
+  readonly subject: Subject;
+  readonly controlsTransaction: boolean;
+}
+
+export interface EffectRecord {
+  readonly action: string;
+  readonly resource: string;
+}
+
+export interface Verdict {
+  readonly decision: Decision;
+  readonly effects: readonly EffectRecord[];
+  /** Null: allowed. */
+  readonly refusal: Refusal | null;
+  /** For the record, where it is refused. */
+  readonly reason?: string;
+}
+
+/** A text that could not be analysed: refused, and recorded like this. */
+export interface UnknownSql {
+  readonly text: string;
+  readonly digest: string;
+  readonly verdict: Verdict;
+}
+
+const BARRIERS = new Set(["prepare", "deallocate", "declare-cursor", "close-cursor", "discard-all"]);
+
+export class Authoriser {
+  readonly #options: MachineOptions;
+  readonly #names: Names;
+  readonly #known = new Map<string, KnownSql>();
+  readonly #schemas: Set<string>;
+  /** Grows with every schema that is added. */
+  #schemasVersion = 0;
+
+  constructor(options: MachineOptions, names: Names) {
+    this.#options = options;
+    this.#names = names;
+    this.#schemas = new Set(options.searchPath);
+  }
+
+  know(sql: string): Result<KnownSql, UnknownSql> {
+    const before = this.#known.get(sql);
+    if (before !== undefined) return ok(before);
+    const { session } = this.#options;
+    const digest = session.digest(sql);
+    const analysed = this.#options.analyse(sql);
+    if (!analysed.ok) {
+      const refusal = notAnalysed(analysed.error);
+      const text = clip(session.maskText(withoutLiterals(sql.slice(0, MAX_RECORDED_TEXT))), sql.length);
+      return err({ text, digest, verdict: denied([], refusal, `${analysed.error.reason}: ${refusal.message}`) });
+    }
+    const { statements, redacted } = analysed.value;
+    const known: KnownSql = {
+      text: clip(session.maskText(redacted.slice(0, MAX_RECORDED_TEXT)), redacted.length),
+      digest,
+      analysed: analysed.value,
+      subject: subjectOf(statements),
+      controlsTransaction: statements.some(({ session }) => session.some(({ kind }) => kind === "transaction")),
+    };
+    if (this.#known.size >= MAX_KNOWN) this.#known.delete(this.#known.keys().next().value ?? "");
+    this.#known.set(sql, known);
+    return ok(known);
+  }
+
+  /** Decides with the policy that is active now. */
+  decide(subject: Subject): Verdict {
+    const { session } = this.#options;
+    const policyVersion = session.policyVersion();
+    const now = session.monotonic();
+    const { kept } = subject;
+    if (kept !== null && kept.policyVersion === policyVersion && kept.schemas === this.#schemasVersion && now < kept.until) {
+      return kept.verdict;
+    }
+    const verdict = this.#ask(subject);
+    if (!subject.dynamic) subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, verdict };
+    return verdict;
+  }
+
+  /** From now on unqualified names may mean objects of these schemas too. */
+  extendSearchPath(statements: readonly Statement[]): void {
+    for (const statement of statements) {
+      for (const effect of statement.session) if (effect.kind === "search-path") this.addSchemas(effect.schemas);
+    }
+  }
+
+  addSchemas(schemas: readonly string[]): void {
+    for (const schema of schemas) {
+      const name = schema === "$user" ? this.#options.user : schema;
+      if (this.#schemas.has(name)) continue;
+      this.#schemas.add(name);
+      this.#schemasVersion++;
+    }
+  }
+
+  #ask(subject: Subject): Verdict {
+    const paths = new Set(this.#schemas);
+    for (const { session } of subject.statements) {
+      for (const effect of session) {
+        if (effect.kind === "search-path") for (const schema of effect.schemas) paths.add(schema === "$user" ? this.#options.user : schema);
+      }
+    }
+    const effects = this.#effects(subject);
+    if (!effects.ok) return denied([], effects.error, effects.error.message);
+    const { needs, records, ambiguous } = this.#needs(effects.value, paths);
+    const barred = subject.statements.find((statement) => statement.forbidden !== undefined)?.forbidden;
+    if (barred !== undefined) return denied(records, forbidden(barred.hazard, barred.sentence), `${barred.hazard}: ${barred.sentence}`);
+    const decision = this.#options.session.decideAll(needs);
+    switch (decision.outcome) {
+      case "allow":
+        return { decision, effects: records, refusal: null };
+      case "hold":
+        return { decision, effects: records, refusal: approvalRequired(decision), reason: `approval_required: ${decision.reason}` };
+      case "deny": {
+        const hint =
+          ambiguous === undefined
+            ? undefined
+            : `"${ambiguous}" is not qualified, so it was asked for in ${[...paths].join(", ")} and pg_catalog.`;
+        return { decision, effects: records, refusal: deniedByPolicy(decision, hint), reason: `denied: ${decision.reason}` };
+      }
+    }
+  }
+
+  /** The statements' own effects, and those of the prepared statements and cursors that they name. */
+  #effects(subject: Subject): Result<readonly Effect[], Refusal> {
+    const all: Effect[] = [];
+    /** Named earlier in the same text: not yet in the backend, and in force by the time that a later statement runs. */
+    const prepared = new Map<string, readonly Effect[]>();
+    const declared = new Map<string, readonly Effect[]>();
+    for (const statement of subject.statements) {
+      all.push(...statement.effects);
+      for (const effect of statement.session) {
+        switch (effect.kind) {
+          case "prepare":
+            prepared.set(effect.name, statement.effects);
+            break;
+          case "declare-cursor":
+            declared.set(effect.name, statement.effects);
+            break;
+          case "execute": {
+            const named = this.#named(
+              prepared.get(effect.name),
+              this.#names.statements.get(effect.name)?.subject,
+              unknownStatement(effect.name),
+            );
+            if (!named.ok) return named;
+            all.push(...named.value);
+            break;
+          }
+          case "use-cursor": {
+            const portal = this.#names.portals.get(effect.name)?.statement.subject;
+            const named = this.#named(declared.get(effect.name), portal, unknownPortal(effect.name));
+            if (!named.ok) return named;
+            all.push(...named.value);
+            break;
+          }
+          case "deallocate":
+          case "close-cursor":
+          case "discard-all":
+          case "transaction":
+          case "search-path":
+            break;
+        }
+      }
+    }
+    return ok(all);
+  }
+
+  /** What a name stands for: as this text sets it, and as it was before, in case the text's own statement fails. */
+  #named(here: readonly Effect[] | undefined, before: Subject | undefined, unknown: Refusal): Result<readonly Effect[], Refusal> {
+    if (before === undefined) return here === undefined ? err(unknown) : ok(here);
+    // Run by name, what such a statement does to the session would escape the one who reads only EXECUTE.
+    if (before.statements.some(({ session, copy }) => session.length > 0 || copy !== undefined)) return err(notByName);
+    return ok([...(here ?? []), ...before.statements.flatMap((statement) => statement.effects)]);
+  }
+
+  #needs(
+    effects: readonly Effect[],
+    schemas: ReadonlySet<string>,
+  ): { needs: { action: string; resource: Resource }[]; records: EffectRecord[]; ambiguous: string | undefined } {
+    const needs: { action: string; resource: Resource }[] = [];
+    const records: EffectRecord[] = [];
+    const seen = new Set<string>();
+    let ambiguous: string | undefined;
+    for (const { action, object } of effects) {
+      const resources = this.#resources(object, schemas);
+      if (resources.length > 1 && "name" in object) ambiguous ??= object.name;
+      for (const resource of resources) {
+        const printed = printResource(resource);
+        const key = `${action} ${printed}`;
+        if (seen.has(key)) continue;
+        seen.add(key);
+        needs.push({ action, resource });
+        records.push({ action, resource: printed });
+      }
+    }
+    return { needs, records, ambiguous };
+  }
+
+  #resources(object: PgObject, schemas: ReadonlySet<string>): Resource[] {
+    const { target } = this.#options;
+    switch (object.type) {
+      case "target":
+        return [{ type: "target", target }];
+      case "schema":
+        return [{ type: "schema", target, schema: object.name }];
+      case "table":
+        return places(object.schema, schemas, object.name.startsWith("pg_")).map((schema) => ({
+          type: "table",
+          target,
+          schema,
+          table: object.name,
+        }));
+      case "function":
+        return places(object.schema, schemas, true).map((schema) => ({ type: "function", target, schema, name: object.name }));
+    }
+  }
+}
+
+function places(schema: string | undefined, schemas: ReadonlySet<string>, catalogue: boolean): string[] {
+  if (schema !== undefined) return [schema];
+  const all = new Set(schemas);
+  if (catalogue || all.size === 0) all.add("pg_catalog");
+  return [...all];
+}
+
+export function subjectOf(statements: readonly Statement[]): Subject {
+  const dynamic = statements.some(({ session }) => session.some(({ kind }) => kind === "execute" || kind === "use-cursor"));
+  const barrier = statements.some(({ copy, session }) => copy === "in" || session.some(({ kind }) => BARRIERS.has(kind)));
+  return { statements, dynamic, barrier, kept: null };
+}
+
+/** What EXECUTE, FETCH or Bind of a name runs: the statement's effects, without its making of the name. */
+export function innerSubject(statement: Statement): Subject {
+  return subjectOf([{ ...statement, session: [] }]);
+}
+
+export function denied(effects: readonly EffectRecord[], refusal: Refusal, reason: string): Verdict {
+  return { decision: { outcome: "deny", policies: [], approvals: [], reason }, effects, refusal, reason };
+}
+
+function clip(text: string, whole: number): string {
+  return whole > MAX_RECORDED_TEXT ? `${text}… (${whole} characters in all)` : text;
+}

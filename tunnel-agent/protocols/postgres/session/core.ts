@@ -1,0 +1,256 @@
+/**
+ * The state that the parts of the session machine share, and the few things they all do: speak to either side, expect
+ * a reply, record a command, fail. The parts (simple.ts, extended.ts, copy.ts, backend.ts) hold the protocol's rules;
+ * machine.ts puts them together. Sans-IO: what is to be done comes out as events.
+ *
+ * The queue of expected replies is the truth about the backend: every forwarded message is in it until it is answered
+ * or skipped. When the backend reports an error, everything up to the next Sync is taken back, since it skips that.
+ */
+import { RecordingUnavailable } from "../../../recording/recorder.ts";
+import { writeFields, writeReadyForQuery, type TransactionStatus } from "../codec/backend.ts";
+import { writeBare, writeDescribe } from "../codec/frontend.ts";
+import { MessageWriter } from "../codec/writer.ts";
+import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
+import { Authoriser, type Verdict } from "./authorise.ts";
+import { Names, type TrackedPortal } from "./names.ts";
+import { Outcomes } from "./outcomes.ts";
+import type { Command, Expected, MachineOptions, SessionEvent } from "./types.ts";
+
+/** Replies outstanding before the client has to wait. */
+const MAX_PIPELINE = 2048;
+/** How long a backend may go on after it was asked to cancel, ms. */
+const CANCEL_GRACE_MS = 10_000;
+
+export interface RecordedSql {
+  readonly text: string;
+  readonly digest: string;
+  readonly shape?: string | undefined;
+  readonly parameters?: readonly (string | null | { bytes: number })[] | undefined;
+}
+
+export class Core {
+  readonly options: MachineOptions;
+  readonly names = new Names();
+  readonly authoriser: Authoriser;
+  readonly outcomes: Outcomes;
+  /** As the backend last said, which is what the client was last told. */
+  status: TransactionStatus = "I";
+  ended = false;
+  /** The client's messages are skipped up to its next Sync. */
+  discarding = false;
+  /** Extended messages were forwarded since the last Sync, and when the first was. */
+  segmentSince: number | null = null;
+  /** Portals bound since the last Sync. */
+  bound: TrackedPortal[] = [];
+  /** The client's next message waits until this is answered. */
+  barrier: Expected | null = null;
+  /** A cancel of ours is on its way: what would be sent now could be hit by it. */
+  cancelling = false;
+  /** The client said goodbye: end once everything is answered. */
+  leaving = false;
+  /** Copy data is expected of the client: passed on, or skipped after its limit. */
+  copyIn: "open" | "overrun" | null = null;
+  copyInBytes = 0;
+  /** A streamed message to the client is cut: nothing can be said before its rest. */
+  midMessage = false;
+  /** What the client gets in place of the error that our cancel will cause. */
+  instead: { readonly refusal: Refusal; readonly until: number; readonly dropping: boolean } | null = null;
+  /** Since when the front of the queue is what it is, or the backend is idle. Monotonic ms. */
+  since: number;
+
+  readonly #queue: Expected[] = [];
+  readonly #toClient = new MessageWriter();
+  readonly #toTarget = new MessageWriter();
+  #events: SessionEvent[] = [];
+  /** Set by machine.ts: hand on what passes untouched, so that our words come after it. */
+  flushToClient: () => void = () => undefined;
+  flushToTarget: () => void = () => undefined;
+
+  constructor(options: MachineOptions) {
+    this.options = options;
+    this.authoriser = new Authoriser(options, this.names);
+    this.since = options.session.monotonic();
+    this.outcomes = new Outcomes(options.session);
+  }
+
+  get now(): number {
+    return this.options.session.monotonic();
+  }
+
+  // ── speaking ──
+
+  say(write: (writer: MessageWriter) => void): void {
+    this.flushToClient();
+    write(this.#toClient);
+  }
+
+  tell(write: (writer: MessageWriter) => void): void {
+    this.flushToTarget();
+    write(this.#toTarget);
+  }
+
+  passToClient(bytes: Buffer): void {
+    this.#flushClient();
+    this.#events.push({ type: "to-client", bytes });
+  }
+
+  passToTarget(bytes: Buffer): void {
+    this.#flushTarget();
+    this.#events.push({ type: "to-target", bytes });
+  }
+
+  #flushClient(): void {
+    const bytes = this.#toClient.take();
+    if (bytes !== null) this.#events.push({ type: "to-client", bytes });
+  }
+
+  #flushTarget(): void {
+    const bytes = this.#toTarget.take();
+    if (bytes !== null) this.#events.push({ type: "to-target", bytes });
+  }
+
+  takeEvents(): SessionEvent[] {
+    this.#flushClient();
+    this.#flushTarget();
+    const events = this.#events;
+    this.#events = [];
+    return events;
+  }
+
+  // ── expecting ──
+
+  get idle(): boolean {
+    return this.#queue.length === 0;
+  }
+
+  get front(): Expected | undefined {
+    return this.#queue[0];
+  }
+
+  expect(expected: Expected): void {
+    if (this.#queue.length === 0) this.since = this.now;
+    this.#queue.push(expected);
+    if (this.#queue.length === MAX_PIPELINE) this.tell((writer) => writeBare(writer, "Flush"));
+  }
+
+  /** The front was answered. */
+  answered(): void {
+    const front = this.#queue.shift();
+    this.since = this.now;
+    if (front === this.barrier) this.barrier = null;
+  }
+
+  /** The backend skips up to the next Sync: takes back what it will not see. True when that Sync is already on its way. */
+  skipToSync(code: string): boolean {
+    const skipped: Expected[] = [];
+    let synced = false;
+    while (this.#queue.length > 0 && !synced) {
+      if (this.#queue[0]?.kind === "sync") synced = true;
+      else {
+        const front = this.#queue.shift();
+        if (front !== undefined) skipped.push(front);
+      }
+    }
+    for (const expected of skipped.reverse()) {
+      if ("undo" in expected) expected.undo();
+      if ("command" in expected) this.outcomes.skipped(expected.command, code);
+      if (expected === this.barrier) this.barrier = null;
+    }
+    this.since = this.now;
+    return synced;
+  }
+
+  /** Whether the client's next message may be looked at. */
+  get mustWait(): boolean {
+    return this.ended || this.leaving || this.barrier !== null || this.cancelling || this.#queue.length >= MAX_PIPELINE;
+  }
+
+  // ── recording ──
+
+  /** Before anything is forwarded. Null when it could not be recorded: then it must not run (GW-20). */
+  record(via: string, sql: RecordedSql, verdict: Verdict, controlsTransaction = false): Command | null {
+    const { session, streamId } = this.options;
+    const { decision } = verdict;
+    try {
+      const number = session.recorder.command({
+        stream: streamId,
+        via,
+        text: sql.text,
+        digest: sql.digest,
+        ...(sql.shape === undefined ? {} : { shape: sql.shape }),
+        ...(sql.parameters === undefined ? {} : { parameters: [...sql.parameters] }),
+        effects: [...verdict.effects],
+        decision: decision.outcome,
+        policies: [...decision.policies],
+        ...(verdict.reason === undefined ? {} : { reason: verdict.reason }),
+      });
+      return this.outcomes.began(number, controlsTransaction);
+    } catch (error) {
+      if (error instanceof RecordingUnavailable) return null;
+      throw error;
+    }
+  }
+
+  // ── failing ──
+
+  sayError(refusal: Refusal): void {
+    this.say((writer) => writeFields(writer, "ErrorResponse", refusalFields("ERROR", refusal)));
+  }
+
+  sayReady(): void {
+    this.say((writer) => writeReadyForQuery(writer, this.status));
+  }
+
+  /**
+   * Makes the backend fail where the refused message would have been, so that what the client is told is true: an
+   * open transaction is aborted, an implicit one rolled back, and the rest up to Sync skipped by both (PG-14, PG-54).
+   * Whatever was forwarded before is answered first, and if that fails the client hears that instead.
+   */
+  poison(refusal: Refusal): void {
+    this.tell((writer) => writeDescribe(writer, "S", this.options.poison));
+    this.expect({ kind: "poison", refusal });
+  }
+
+  /** Asks for a cancel; the client gets `refusal` in place of the error that it causes. `dropping`: results are withheld from here on. */
+  cancelFor(refusal: Refusal, dropping: boolean): void {
+    this.instead = { refusal, until: this.now + CANCEL_GRACE_MS, dropping };
+    this.cancel();
+  }
+
+  cancel(): void {
+    this.cancelling = true;
+    this.#flushTarget();
+    this.#events.push({ type: "cancel" });
+  }
+
+  /** Tells the client why, unless it is amid a message, and ends the conversation. */
+  fatal(refusal: Refusal): void {
+    if (this.ended) return;
+    if (!this.midMessage) this.say((writer) => writeFields(writer, "ErrorResponse", refusalFields("FATAL", refusal)));
+    this.end(`${refusal.code} ${refusal.message}`);
+  }
+
+  /** Something that must not happen by the protocol: on whose side, and what. */
+  violated(side: "client" | "target", what: string): void {
+    const message = side === "client" ? what : `the target broke the protocol: ${what}`;
+    this.fatal({ code: SQLSTATE.protocol_violation, message: side === "client" ? message : `sallyport: ${message}` });
+  }
+
+  /** The client said goodbye: ends at once, or when everything it asked for is answered. */
+  leave(): void {
+    this.leaving = true;
+    if (this.idle || this.segmentSince !== null) this.end("the client left");
+  }
+
+  end(reason: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.flushToClient();
+    const abandon = !this.idle || this.segmentSince !== null;
+    this.outcomes.abandon();
+    if (!abandon) this.tell((writer) => writeBare(writer, "Terminate"));
+    this.#flushClient();
+    this.#flushTarget();
+    this.#events.push({ type: "end", reason, abandon });
+  }
+}

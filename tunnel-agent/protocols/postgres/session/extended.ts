@@ -1,0 +1,170 @@
+/**
+ * The extended protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync. Messages are forwarded at once, pipelines
+ * stay pipelines. A refusal is sticky: what follows is dropped up to Sync (PG-14, PG-15), and the backend is made to do
+ * the same (`poison`). Parse, Bind and Execute are each decided with the policy of their moment.
+ *
+ * Bind is what is recorded: it plans, and planning runs functions (PG-39). The first Execute before the next Sync
+ * belongs to its record; every later one has a record of its own.
+ */
+import {
+  writeBare,
+  writeBind,
+  writeClose,
+  writeDescribe,
+  writeExecute,
+  writeParse,
+  type Bind,
+  type NameSpace,
+  type Parse,
+} from "../codec/frontend.ts";
+import { notRecorded, SQLSTATE, unknownPortal, unknownStatement, type Refusal } from "../refusal.ts";
+import type { Core, RecordedSql } from "./core.ts";
+import { MAX_NAME_BYTES, MAX_NAMES, type TrackedPortal, type TrackedStatement } from "./names.ts";
+import { recordParameters } from "./parameters.ts";
+import { refuseRecorded } from "./simple.ts";
+import type { Command, Expected } from "./types.ts";
+
+/** Refuses in the middle of a pipeline. */
+export function refuseExtended(core: Core, refusal: Refusal): void {
+  core.segmentSince ??= core.now;
+  core.poison(refusal);
+  core.discarding = true;
+}
+
+function nameProblem(core: Core, name: string, held: ReadonlyMap<string, unknown>): Refusal | null {
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES)
+    return { code: SQLSTATE.name_too_long, message: `sallyport: a name is longer than ${MAX_NAME_BYTES} bytes` };
+  if (name === core.options.poison) return unknownStatement(name);
+  if (held.size >= MAX_NAMES && !held.has(name)) {
+    return { code: SQLSTATE.program_limit_exceeded, message: `sallyport: more than ${MAX_NAMES} prepared statements or portals` };
+  }
+  return null;
+}
+
+function forward(core: Core, write: Parameters<Core["tell"]>[0], expected: Expected): void {
+  core.segmentSince ??= core.now;
+  core.tell(write);
+  core.expect(expected);
+}
+
+export function onParse(core: Core, message: Parse): void {
+  if (core.discarding) return;
+  const { statement: name, sql } = message;
+  const problem = nameProblem(core, name, core.names.statements);
+  if (problem !== null) return refuseExtended(core, problem);
+  const refuse = (refusal: Refusal): void => {
+    // Its backend keeps the unnamed statement from before; nobody may reach that by the name of the refused one (PG-14).
+    if (name === "") core.names.statements.delete("");
+    refuseExtended(core, refusal);
+  };
+  const known = core.authoriser.know(sql);
+  if (!known.ok) return refuseRecorded(core, known.error, known.error.verdict, refuse, "parse");
+  const { text, digest, analysed, subject } = known.value;
+  const verdict = core.authoriser.decide(subject);
+  if (verdict.refusal !== null) return refuseRecorded(core, { text, digest, shape: analysed.shape }, verdict, refuse, "parse");
+  // A failed Parse leaves no unnamed statement behind (exec_parse_message drops it first); a named one stays as it was.
+  const undo = core.names.setStatement(name, { known: known.value, subject });
+  forward(core, (writer) => writeParse(writer, message), { kind: "parse", name, undo });
+}
+
+function recorded(statement: TrackedStatement, digest: string, parameters: RecordedSql["parameters"]): RecordedSql {
+  const { text, analysed } = statement.known;
+  return { text, digest, shape: analysed.shape, parameters };
+}
+
+export function onBind(core: Core, message: Bind): void {
+  if (core.discarding) return;
+  const statement = core.names.statements.get(message.statement);
+  if (statement === undefined) return refuseExtended(core, unknownStatement(message.statement));
+  const problem = nameProblem(core, message.portal, core.names.portals);
+  if (problem !== null) return refuseExtended(core, problem);
+  const { session } = core.options;
+  const parameters = recordParameters(message, session.maskText);
+  const digest = parameters === undefined ? statement.known.digest : session.digest(digestedBytes(statement.known.digest, message));
+  const sql = recorded(statement, digest, parameters);
+  const verdict = core.authoriser.decide(statement.subject);
+  if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, (refusal) => refuseExtended(core, refusal), "extended");
+  const command = core.record("extended", sql, verdict, statement.known.controlsTransaction);
+  if (command === null) return refuseExtended(core, notRecorded);
+  core.outcomes.forwarded(command);
+  const bound = { command, policyVersion: session.policyVersion() };
+  const portal: TrackedPortal = { statement, parameters, digest, columns: -1, bound, declared: false };
+  const undo = core.names.setPortal(message.portal, portal);
+  core.bound.push(portal);
+  forward(core, (writer) => writeBind(writer, message), { kind: "bind", command, undo });
+}
+
+/** The statement's digest, then each parameter with its length: equal only for equal text and equal parameters. */
+function digestedBytes(statementDigest: string, message: Bind): Buffer {
+  const parts: Buffer[] = [Buffer.from(statementDigest, "latin1")];
+  for (const parameter of message.parameters) {
+    const length = Buffer.allocUnsafe(4);
+    length.writeInt32BE(parameter === null ? -1 : parameter.length);
+    parts.push(length);
+    if (parameter !== null) parts.push(parameter);
+  }
+  return Buffer.concat(parts);
+}
+
+export function onDescribe(core: Core, space: NameSpace, name: string): void {
+  if (core.discarding) return;
+  if (space === "S") {
+    if (!core.names.statements.has(name)) return refuseExtended(core, unknownStatement(name));
+    return forward(core, (writer) => writeDescribe(writer, "S", name), { kind: "describe-statement", parameters: false });
+  }
+  const portal = core.names.portals.get(name);
+  if (portal === undefined) return refuseExtended(core, unknownPortal(name));
+  forward(core, (writer) => writeDescribe(writer, "P", name), { kind: "describe-portal", portal });
+}
+
+export function onExecute(core: Core, name: string, maxRows: number): void {
+  if (core.discarding) return;
+  const portal = core.names.portals.get(name);
+  if (portal === undefined) return refuseExtended(core, unknownPortal(name));
+  const { statement } = portal;
+  const verdict = core.authoriser.decide(statement.subject);
+  const sql = recorded(statement, portal.digest, portal.parameters);
+  if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, (refusal) => refuseExtended(core, refusal), "extended");
+  const command = continued(core, portal) ?? core.record("extended", sql, verdict, statement.known.controlsTransaction);
+  if (command === null) return refuseExtended(core, notRecorded);
+  core.outcomes.forwarded(command);
+  core.authoriser.extendSearchPath(statement.subject.statements);
+  const expected: Expected = { kind: "execute", portal, command, known: statement.known, done: 0, phase: "idle", columns: portal.columns };
+  forward(core, (writer) => writeExecute(writer, name, maxRows), expected);
+  if (statement.subject.barrier) {
+    core.tell((writer) => writeBare(writer, "Flush"));
+    core.barrier = expected;
+  }
+}
+
+/** The command that this portal's Bind recorded, once, under the policy it was decided by. */
+function continued(core: Core, portal: TrackedPortal): Command | null {
+  const { bound } = portal;
+  portal.bound = null;
+  return bound !== null && bound.policyVersion === core.options.session.policyVersion() ? bound.command : null;
+}
+
+export function onClose(core: Core, space: NameSpace, name: string): void {
+  if (core.discarding) return;
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
+    return refuseExtended(core, { code: SQLSTATE.name_too_long, message: `sallyport: a name is longer than ${MAX_NAME_BYTES} bytes` });
+  }
+  const undo = core.names.close(space, name);
+  forward(core, (writer) => writeClose(writer, space, name), { kind: "close", undo });
+}
+
+export function onFlush(core: Core): void {
+  if (core.copyIn !== null || core.discarding) return;
+  core.tell((writer) => writeBare(writer, "Flush"));
+}
+
+export function onSync(core: Core): void {
+  // In copy-in the server ignores it (PG-21); forwarding it would owe a ReadyForQuery that never comes.
+  if (core.copyIn !== null) return;
+  core.discarding = false;
+  core.segmentSince = null;
+  for (const portal of core.bound) portal.bound = null;
+  core.bound = [];
+  core.tell((writer) => writeBare(writer, "Sync"));
+  core.expect({ kind: "sync" });
+}

@@ -1,0 +1,134 @@
+/**
+ * One client and one backend of its own (never shared, never reused), from the moment that both are logged in: bytes
+ * of either side in, events out. It decides and records every command before the target sees it, and holds every
+ * answer against what is due. It does no I/O and owns no timer: `deadline()` says when `expire()` wants to be called.
+ *
+ * What it cannot do: look into functions and triggers, or undo what a command did before its connection was cut.
+ */
+import { RecordingUnavailable } from "../../../recording/recorder.ts";
+import { FrameReader } from "../codec/framing.ts";
+import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
+import { BackendSide } from "./backend.ts";
+import { ClientSide } from "./client.ts";
+import { Core } from "./core.ts";
+import type { MachineOptions, SessionEvent } from "./types.ts";
+
+export class SessionMachine {
+  readonly #core: Core;
+  readonly #client: FrameReader;
+  readonly #backend: FrameReader;
+
+  constructor(options: MachineOptions) {
+    this.#core = new Core(options);
+    this.#client = new FrameReader(new ClientSide(this.#core));
+    this.#backend = new FrameReader(new BackendSide(this.#core));
+    this.#core.flushToClient = () => this.#backend.flush();
+    this.#core.flushToTarget = () => this.#client.flush();
+  }
+
+  get ended(): boolean {
+    return this.#core.ended;
+  }
+
+  /** Bytes of the client that wait for the backend's answer; the shell stops reading when there are many. */
+  get backlog(): number {
+    return this.#client.backlog;
+  }
+
+  receiveClient(bytes: Buffer): SessionEvent[] {
+    return this.#turn(() => this.#client.push(bytes));
+  }
+
+  receiveBackend(bytes: Buffer): SessionEvent[] {
+    return this.#turn(() => this.#backend.push(bytes));
+  }
+
+  /** The target has taken the cancel request, or never will. */
+  cancelDone(): SessionEvent[] {
+    return this.#turn(() => {
+      this.#core.cancelling = false;
+    });
+  }
+
+  /** The client asked for a cancel on another connection (PG-11). */
+  cancel(): SessionEvent[] {
+    return this.#turn(() => {
+      if (!this.#core.idle && !this.#core.cancelling) this.#core.cancel();
+    });
+  }
+
+  /** The client's connection is gone, or half closed (PG-52). */
+  clientClosed(): SessionEvent[] {
+    return this.#turn(() => this.#core.end("the client disconnected"));
+  }
+
+  targetClosed(why: string): SessionEvent[] {
+    return this.#turn(() => this.#core.fatal({ code: SQLSTATE.connection_failure, message: `sallyport: ${why}` }));
+  }
+
+  /** The session is over: killed, revoked, expired, drained. */
+  abort(refusal: Refusal): SessionEvent[] {
+    return this.#turn(() => this.#core.fatal(refusal));
+  }
+
+  #turn(act: () => void): SessionEvent[] {
+    const core = this.#core;
+    if (core.ended) return [];
+    try {
+      act();
+      // What the backend answered may be what the client's next message was waiting for.
+      if (!core.mustWait) this.#client.resume();
+      if (core.leaving && core.idle) core.end("the client left");
+    } catch (error) {
+      if (!(error instanceof RecordingUnavailable)) throw error;
+      core.fatal(notRecorded);
+    }
+    return core.takeEvents();
+  }
+
+  /** Monotonic ms at which `expire()` is due, if nothing happens before; null for never. */
+  deadline(): number | null {
+    return this.#due()?.at ?? null;
+  }
+
+  expire(): SessionEvent[] {
+    return this.#turn(() => {
+      const due = this.#due();
+      if (due !== null && due.at <= this.#core.now) due.act();
+    });
+  }
+
+  /** The one limit of time that is nearest. */
+  #due(): { readonly at: number; readonly act: () => void } | null {
+    const core = this.#core;
+    const { limits } = core.options;
+    if (core.ended) return null;
+    const all: { at: number; act: () => void }[] = [];
+    if (core.instead !== null && core.instead.until !== Number.POSITIVE_INFINITY) {
+      const { until, refusal } = core.instead;
+      all.push({ at: until, act: () => core.fatal(refusal) });
+    } else if (!core.idle) {
+      all.push({ at: core.since + limits.statement_s * 1000, act: () => core.cancelFor(tooSlow(limits.statement_s), false) });
+    }
+    if (core.segmentSince !== null) all.push({ at: core.segmentSince + limits.unsynced_s * 1000, act: () => core.fatal(unsynced) });
+    else if (core.idle && core.status !== "I") {
+      all.push({ at: core.since + limits.idle_in_transaction_s * 1000, act: () => core.fatal(idleInTransaction) });
+    }
+    return all.reduce<(typeof all)[number] | null>((nearest, next) => (nearest === null || next.at < nearest.at ? next : nearest), null);
+  }
+}
+
+const tooSlow = (limit: number): Refusal => ({
+  code: SQLSTATE.query_canceled,
+  message: `sallyport: canceling statement: it ran longer than ${limit} s`,
+});
+
+const unsynced: Refusal = {
+  code: SQLSTATE.idle_in_transaction_session_timeout,
+  message: "sallyport: a pipeline was left without its Sync for too long",
+};
+
+const idleInTransaction: Refusal = {
+  code: SQLSTATE.idle_in_transaction_session_timeout,
+  message: "sallyport: the transaction was left idle for too long",
+};

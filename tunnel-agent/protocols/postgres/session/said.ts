@@ -1,0 +1,104 @@
+/**
+ * What the target says beside results: errors, notices, parameter values. All of it passes the filter of output.ts;
+ * an error also tells which messages the backend now skips.
+ */
+import { writeFields, writeParameterStatus, type ErrorFields } from "../codec/backend.ts";
+import type { Verdict } from "../codec/framing.ts";
+import { filterFields, isFatal, mayReport } from "../output.ts";
+import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
+import { copyFailed } from "./copy.ts";
+import type { Core } from "./core.ts";
+import { running } from "./running.ts";
+import { parseSearchPath } from "./search-path.ts";
+
+/** Notices that one command may cause at the client; a trigger can raise one a row (PG-27). */
+const MAX_NOTICES = 100;
+
+export function onNotice(core: Core, fields: ErrorFields): Verdict | null {
+  const filtered = filterFields(fields, core.options.session.maskText);
+  if (filtered === null) return null;
+  const command = running(core.front)?.command;
+  if (command !== undefined && ++command.notices > MAX_NOTICES) return "drop";
+  core.say((writer) => writeFields(writer, "NoticeResponse", filtered));
+  return "drop";
+}
+
+/** Values on which the reading of SQL rests must not move (PG-45); the rest is the gateway's to report (PG-28). */
+export function onParameterStatus(core: Core, name: string, value: string): Verdict | null {
+  const drifted = (name === "client_encoding" && value !== "UTF8") || (name === "standard_conforming_strings" && value !== "on");
+  if (drifted) {
+    core.fatal({
+      code: SQLSTATE.feature_not_supported,
+      message: `sallyport: ${name} changed at the target, so SQL could be read otherwise than it was decided`,
+    });
+    return "halt";
+  }
+  if (name === "search_path") {
+    // Reported since PostgreSQL 18: what a function did to it counts as well.
+    const schemas = parseSearchPath(value);
+    if (schemas === null) return null;
+    core.authoriser.addSchemas(schemas);
+    return "drop";
+  }
+  if (mayReport(name, value)) core.say((writer) => writeParameterStatus(writer, name, value));
+  return "drop";
+}
+
+export function onError(core: Core, fields: ErrorFields): Verdict | null {
+  const filtered = filterFields(fields, core.options.session.maskText);
+  if (filtered === null) return null;
+  const code = filtered.get("C") ?? "";
+  const { front } = core;
+  const run = running(front);
+  if (isFatal(fields)) {
+    if (run !== null) core.outcomes.failed(run.command, code);
+    core.say((writer) => writeFields(writer, "ErrorResponse", filtered));
+    core.end(`the target ended the connection: ${code}`);
+    return "halt";
+  }
+  if (front === undefined || run?.phase === "failed") return null;
+  const own = ownWords(core);
+  const said = own?.code ?? code;
+  core.say((writer) => writeFields(writer, "ErrorResponse", own === null ? filtered : refusalFields("ERROR", own)));
+  core.outcomes.pipelineFailed(said);
+  if (core.copyIn !== null) copyFailed(core);
+  switch (front.kind) {
+    case "sync":
+      break;
+    case "query":
+      core.outcomes.failed(front.command, said);
+      front.phase = "failed";
+      core.barrier = front;
+      break;
+    case "execute":
+    case "bind":
+      core.outcomes.failed(front.command, said);
+      skip(core, said);
+      break;
+    case "parse":
+      skip(core, said);
+      if (front.name === "") core.names.statements.delete("");
+      break;
+    case "poison":
+    case "close":
+    case "describe-statement":
+    case "describe-portal":
+      skip(core, said);
+      break;
+  }
+  return "drop";
+}
+
+function skip(core: Core, code: string): void {
+  if (core.skipToSync(code)) return;
+  core.discarding = true;
+  core.segmentSince ??= core.now;
+}
+
+/** Our own refusal, where the backend's error is only its echo. */
+function ownWords(core: Core): Refusal | null {
+  const { front, instead } = core;
+  if (front?.kind === "poison") return front.refusal;
+  core.instead = null;
+  return instead?.refusal ?? null;
+}

@@ -1,0 +1,78 @@
+/**
+ * Simple Query and FunctionCall. A Query is one text of any number of statements and one implicit transaction (PG-12):
+ * all of them are decided before the first is forwarded, and it is forwarded unsplit. Until its ReadyForQuery the
+ * client's next message waits, so that what that message means is certain.
+ */
+import { writeBare, writeQuery } from "../codec/frontend.ts";
+import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
+import type { Core } from "./core.ts";
+import type { Expected } from "./types.ts";
+
+export function onQuery(core: Core, sql: string): void {
+  if (core.discarding) return;
+  const known = core.authoriser.know(sql);
+  if (!known.ok) {
+    const { verdict } = known.error;
+    refuseRecorded(core, known.error, verdict, (refusal) => refuseQuery(core, refusal));
+    return;
+  }
+  const { text, digest, analysed, subject, controlsTransaction } = known.value;
+  const verdict = core.authoriser.decide(subject);
+  const sqlRecord = { text, digest, shape: analysed.shape };
+  if (verdict.refusal !== null) {
+    refuseRecorded(core, sqlRecord, verdict, (refusal) => refuseQuery(core, refusal));
+    return;
+  }
+  const command = core.record("simple", sqlRecord, verdict, controlsTransaction);
+  if (command === null) {
+    refuseQuery(core, notRecorded);
+    return;
+  }
+  core.outcomes.forwarded(command);
+  core.authoriser.extendSearchPath(subject.statements);
+  core.names.dropUnnamed();
+  core.tell((writer) => writeQuery(writer, sql));
+  core.segmentSince = null;
+  const expected: Expected = { kind: "query", command, known: known.value, done: 0, phase: "idle", columns: -1 };
+  core.expect(expected);
+  core.barrier = expected;
+}
+
+/** Records a refused command, then refuses it. What cannot even be recorded is refused for that reason. */
+export function refuseRecorded(
+  core: Core,
+  sql: Parameters<Core["record"]>[1],
+  verdict: Parameters<Core["record"]>[2],
+  refuse: (refusal: Refusal) => void,
+  via = "simple",
+): void {
+  const command = core.record(via, sql, verdict);
+  if (command === null || verdict.refusal === null) {
+    refuse(notRecorded);
+    return;
+  }
+  core.outcomes.refused(command, verdict.refusal.code);
+  refuse(verdict.refusal);
+}
+
+/** Refuses what is answered by ErrorResponse and ReadyForQuery: Query and FunctionCall. */
+export function refuseQuery(core: Core, refusal: Refusal): void {
+  if (core.idle && core.segmentSince === null && core.status !== "T") {
+    // Nothing is open that an error would undo, so the backend need not know.
+    core.sayError(refusal);
+    core.sayReady();
+    return;
+  }
+  core.poison(refusal);
+  core.tell((writer) => writeBare(writer, "Sync"));
+  core.segmentSince = null;
+  const sync: Expected = { kind: "sync" };
+  core.expect(sync);
+  core.barrier = sync;
+}
+
+/** FunctionCall runs any function by OID without a word of SQL (PG-23). */
+export function onFunctionCall(core: Core): void {
+  if (core.discarding) return;
+  refuseQuery(core, { code: SQLSTATE.feature_not_supported, message: "sallyport: the function call protocol is not supported" });
+}

@@ -1,0 +1,81 @@
+/**
+ * Words of the session machine: what it is given, what it says, and what it waits for from the backend.
+ */
+import type { Result } from "../../../../protocol/result.ts";
+import type { SessionContext } from "../../../session.ts";
+import type { Limits } from "../config.ts";
+import type { Refusal } from "../refusal.ts";
+import type { AnalysedSql, SqlRefusal } from "../sql/types.ts";
+import type { KnownSql } from "./authorise.ts";
+import type { TrackedPortal } from "./names.ts";
+
+/** What the machine wants done, in order. */
+export type SessionEvent =
+  | { readonly type: "to-client"; readonly bytes: Buffer }
+  | { readonly type: "to-target"; readonly bytes: Buffer }
+  /** Cancel what the backend is running; `cancelDone()` tells the machine when the target has taken the request. */
+  | { readonly type: "cancel" }
+  /** The conversation is over: close both sides after what was said. `abandon`: the backend may still be running something. */
+  | { readonly type: "end"; readonly reason: string; readonly abandon: boolean };
+
+export interface MachineOptions {
+  readonly session: Pick<SessionContext, "decideAll" | "policyVersion" | "maskText" | "digest" | "recorder" | "monotonic">;
+  readonly streamId: number;
+  /** The target's name, for resources. */
+  readonly target: string;
+  /** The login role, which `$user` in a search_path stands for. */
+  readonly user: string;
+  readonly searchPath: readonly string[];
+  readonly limits: Limits;
+  readonly analyse: (sql: string) => Result<AnalysedSql, SqlRefusal>;
+  /** A statement name that no client can guess and the backend does not know: describing it makes the backend fail. */
+  readonly poison: string;
+}
+
+/** One recorded command, until its outcome is. */
+export interface Command {
+  readonly number: number;
+  /** Monotonic ms. */
+  readonly startedAt: number;
+  endedAt: number | null;
+  status: "ok" | "error" | "cancelled" | null;
+  code: string | undefined;
+  tags: string[];
+  rows: number | undefined;
+  bytes: number;
+  notices: number;
+  /** Waits for ReadyForQuery to have its outcome recorded. */
+  listed: boolean;
+  /** Holds BEGIN, COMMIT or their like, so that an error after it does not undo it. */
+  readonly controlsTransaction: boolean;
+}
+
+/** Where a command's output is: between results, in a result of `columns` columns, in copy data, or failed. */
+export type Phase = "idle" | "rows" | "copy-out" | "copy-in" | "copy-done" | "failed";
+
+/** Execute and Query: what returns rows, copies, and runs. */
+export interface Running {
+  readonly command: Command;
+  readonly known: KnownSql;
+  /** How many of its statements have completed. */
+  done: number;
+  phase: Phase;
+  /** -1: not known yet. */
+  columns: number;
+}
+
+/**
+ * What the backend owes for one forwarded message, in order. `undo` takes back what the message did to the names, for
+ * when the backend never gets to it.
+ */
+export type Expected =
+  | ({ readonly kind: "query" } & Running)
+  | ({ readonly kind: "execute"; readonly portal: TrackedPortal } & Running)
+  | { readonly kind: "parse"; readonly name: string; readonly undo: () => void }
+  | { readonly kind: "bind"; readonly command: Command; readonly undo: () => void }
+  | { readonly kind: "close"; readonly undo: () => void }
+  | { readonly kind: "describe-statement"; parameters: boolean }
+  | { readonly kind: "describe-portal"; readonly portal: TrackedPortal }
+  /** Our own message that must fail: the client gets `refusal` in the failure's place. */
+  | { readonly kind: "poison"; readonly refusal: Refusal }
+  | { readonly kind: "sync" };
