@@ -4,7 +4,7 @@
  */
 import type * as Cedar from "@cedar-policy/cedar-wasm/web";
 
-export type { Context, DetailedError, EntityJson, Expr, PolicyJson, TypeAndId } from "@cedar-policy/cedar-wasm/web";
+export type { Context, DetailedError, EntityJson, EntityUidJson, Expr, PolicyJson, TypeAndId } from "@cedar-policy/cedar-wasm/web";
 
 export type CedarModule = Pick<
   typeof Cedar,

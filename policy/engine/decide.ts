@@ -5,10 +5,10 @@
  * while evaluating denies; `hold` only where consent of the groups that a permit's own `@approval` names makes the
  * real decision allow.
  */
-import { actionEntry } from "../actions.ts";
 import type { PolicySource } from "../cedar/source.ts";
 import { printResource } from "../resource.ts";
 import type { Decision, DecisionRequest, IdentityDeclaration, TargetFacts } from "../types.ts";
+import { refuse, show } from "./admissible.ts";
 import { createDecisionCache } from "./cache.ts";
 import { cedarRequest } from "./entities.ts";
 import { principalMayMatch, type Evaluation, type MakePolicySet, type PolicySet } from "./sets.ts";
@@ -25,25 +25,6 @@ export interface Engine {
 }
 
 const deny = (reason: string, policies: readonly string[] = []): Decision => ({ outcome: "deny", policies, approvals: [], reason });
-
-/** Characters of a name that a reason repeats. */
-const show = (text: string): string => (text.length <= 200 ? text : `${text.slice(0, 200)}…`);
-
-/** What cannot reach Cedar. Undefined when the request is well formed. */
-function refuse(request: DecisionRequest, target: TargetFacts | undefined): string | undefined {
-  const { action, resource } = request;
-  const entry = actionEntry(action);
-  if (entry === undefined) return `unknown action ${JSON.stringify(show(action))}`;
-  if (!entry.on.includes(resource.type)) return `${action} is not asked of a ${resource.type}`;
-  // A lone surrogate would become U+FFFD on its way into the module, and one name another.
-  if (!JSON.stringify([resource, request.context.approvals, request.context.workload, target ?? null]).isWellFormed())
-    return "a name is not well-formed text";
-  if (!Number.isFinite(request.context.now)) return "the time is not a number";
-  if (resource.type === "gateway") return undefined;
-  // Without the facts a forbid on an environment or a label would not be satisfied.
-  if (target === undefined || target.name !== resource.target) return `nothing is known of the target ${show(resource.target)}`;
-  return undefined;
-}
 
 export function createEngine({ identities, policies, makeSet }: EngineOptions): Engine {
   const sets = new Map<string, PolicySet>();

@@ -4,10 +4,12 @@
  *
  * Each policy is taken apart and its parts are put to Cedar one by one, so no rule of Cedar is written twice.
  */
-import type { CedarModule, Expr, PolicyJson } from "../cedar/module.ts";
+import { unreachable } from "../../protocol/result.ts";
+import type { CedarModule, EntityUidJson, Expr, PolicyJson } from "../cedar/module.ts";
 import type { PolicySource } from "../cedar/source.ts";
 import { printResource } from "../resource.ts";
 import type { Decision, DecisionRequest, ExplainedPolicy, Explanation, IdentityDeclaration, TargetFacts } from "../types.ts";
+import { refuse } from "./admissible.ts";
 import { cedarRequest, type CedarRequest } from "./entities.ts";
 
 /** Near misses shown; the rest is counted. */
@@ -31,6 +33,31 @@ const isAnd = (body: Expr): body is { "&&": { left: Expr; right: Expr } } => "&&
 
 /** `a && b && c` in order, so that a `has` comes before what it guards. */
 const conjuncts = (body: Expr): readonly Expr[] => (isAnd(body) ? [...conjuncts(body["&&"].left), ...conjuncts(body["&&"].right)] : [body]);
+
+const entity = (reference: EntityUidJson): string => {
+  const { type, id } = "__entity" in reference ? reference.__entity : reference;
+  return type === "Action" ? id : `${type} ${id}`;
+};
+
+/** A scope in words. */
+function describeScope(name: "principal" | "action" | "resource", json: PolicyJson): string {
+  const scope = json[name];
+  switch (scope.op) {
+    case "All":
+      return "anything";
+    case "==":
+      return "entity" in scope ? entity(scope.entity) : "a slot";
+    case "in":
+      if ("entities" in scope) return scope.entities.map(entity).join(", ");
+      return "entity" in scope ? `in ${entity(scope.entity)}` : "a slot";
+    case "is":
+      return scope.in !== undefined && "entity" in scope.in
+        ? `any ${scope.entity_type} in ${entity(scope.in.entity)}`
+        : `any ${scope.entity_type}`;
+    default:
+      return unreachable(scope);
+  }
+}
 
 export interface ExplainOptions {
   readonly cedar: CedarModule;
@@ -57,18 +84,11 @@ export function createExplain({
 
   function partsOf(json: PolicyJson): readonly Part[] {
     const permit = (change: Partial<PolicyJson>): PolicyJson => ({ ...ANY, conditions: [], ...change, effect: "permit" });
-    const scope = (["principal", "action", "resource"] as const).map((name): Part => {
-      const probe = permit({ [name]: json[name] });
-      return {
-        name,
-        probe,
-        shown: () =>
-          /\(\s*(.*?)\s*\)\s*;?$/
-            .exec(print(probe))?.[1]
-            ?.split(", ")
-            .find((each) => each.startsWith(`${name} `)) ?? name,
-      };
-    });
+    const scope = (["principal", "action", "resource"] as const).map((name): Part => ({
+      name,
+      probe: permit({ [name]: json[name] }),
+      shown: () => describeScope(name, json),
+    }));
     const clauses = json.conditions.flatMap((clause): Part[] => {
       if (clause.kind === "unless") {
         const probe = permit({ conditions: [clause] });
@@ -113,7 +133,10 @@ export function createExplain({
     if (policy.approvals.length > 0 && misses(policy, approving).length === 0)
       return of("waits", `it waits for the consent of ${policy.approvals.join(" and ")}`);
     if (others.length > 0 || only.name === "principal") return undefined;
-    return of("near-miss", only.name === "condition" ? `it would permit if ${only.shown()}` : `its ${only.name} differs: ${only.shown()}`);
+    return of(
+      "near-miss",
+      only.name === "condition" ? `it would permit if ${only.shown()}` : `it covers another ${only.name}: ${only.shown()}`,
+    );
   }
 
   return (request, target) => {
@@ -121,7 +144,7 @@ export function createExplain({
     const identity = identities.get(request.identity);
     const question = `${request.identity} ${request.action} on ${printResource(request.resource)}`;
     const unexplained = (): Explanation => ({ decision, policies: [], text: `${question}: ${decision.outcome}\n${decision.reason}` });
-    if (identity === undefined || (request.resource.type !== "gateway" && target?.name !== request.resource.target)) return unexplained();
+    if (identity === undefined || refuse(request, target) !== undefined) return unexplained();
     const everyGroup = [...policies.values()].flatMap((policy) => policy.approvals);
     const given = request.context.approvals;
     const examined = [...policies.values()].flatMap(
@@ -132,7 +155,9 @@ export function createExplain({
           cedarRequest(request, identity, target, [...given, ...everyGroup]),
         ) ?? [],
     );
-    const near = examined.filter((policy) => policy.verdict === "near-miss");
+    // What is near matters where nothing permits and nothing forbids; an implied permit is near to every command.
+    const settled = decision.outcome === "allow" || examined.some((policy) => policy.verdict === "forbids");
+    const near = settled ? [] : examined.filter((policy) => policy.verdict === "near-miss" && !policy.id.endsWith("/implied"));
     const said: Readonly<Record<ExplainedPolicy["verdict"], string>> = {
       permits: "permits",
       forbids: "forbids",
