@@ -12,7 +12,7 @@ import { z } from "zod";
 import { bundleDigestText, BundleFiles } from "../protocol/agent-control.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
 import type { CompileBundle, Policy } from "../policy/types.ts";
-import type { StateDirectory } from "./state/directory.ts";
+import { StateError, type StateDirectory } from "./state/directory.ts";
 
 const BUNDLE_FILE = "bundle.json";
 const SEEN_FILE = "bundle-seen.json";
@@ -35,6 +35,8 @@ export interface PolicyHolderOptions {
   readonly monotonic: () => number;
   /** A new bundle decides from now on. */
   readonly onApplied: (version: number) => void;
+  /** It decides, but could not be kept for a restart. */
+  readonly onNotKept: (reason: string) => void;
 }
 
 /** What decides: a policy, or the reason why everything is denied. */
@@ -121,7 +123,7 @@ export class PolicyHolder {
         return err(policy.error);
       }
       this.#current = { version: bundle.version, policy: policy.value };
-      this.#o.state.write(BUNDLE_FILE, JSON.stringify({ version: bundle.version, digest: bundle.digest, files: bundle.files }));
+      this.#keep(BUNDLE_FILE, { version: bundle.version, digest: bundle.digest, files: bundle.files });
       this.#savedAt = Number.NEGATIVE_INFINITY;
     }
     this.#broken = undefined;
@@ -165,7 +167,17 @@ export class PolicyHolder {
   #saveSeen(): void {
     this.#savedAt = this.#o.monotonic();
     const confirmed_at = Number.isFinite(this.#confirmed) ? this.#o.now() - this.age : 0;
-    this.#o.state.write(SEEN_FILE, JSON.stringify({ ...this.#seen, confirmed_at: Math.round(confirmed_at) }));
+    this.#keep(SEEN_FILE, { ...this.#seen, confirmed_at: Math.round(confirmed_at) });
+  }
+
+  /** A full disk must not keep a bundle from deciding: it costs the next start without a gateway. */
+  #keep(name: string, value: object): void {
+    try {
+      this.#o.state.write(name, JSON.stringify(value));
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      this.#o.onNotKept(error.message);
+    }
   }
 }
 

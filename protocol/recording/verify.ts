@@ -79,10 +79,9 @@ export class RecordingVerifier {
 
   /** After the last line. `complete` is false when the log's text did not end in a newline. */
   finish(complete = true): Verification {
-    if (this.#fault === undefined && !this.#sealed) {
-      this.#fault = complete
-        ? this.#at("unsealed", "The log ends without a seal: it was cut short, or its session has not ended.")
-        : this.#at("truncated", "The last line is not whole: the log was cut short.");
+    if (!complete) this.#fault ??= this.#at("truncated", "The last line is not whole: the log was cut short.");
+    if (!this.#sealed) {
+      this.#fault ??= this.#at("unsealed", "The log ends without a seal: it was cut short, or its session has not ended.");
     }
     if (this.#fault === undefined) {
       return { ok: true, events: this.#seq, checkpoints: this.#checkpoints, agent: this.#agent ?? "", lastHash: this.#prev };

@@ -2,18 +2,15 @@
  * What the agent asks of the gateway besides the control socket: a socket for a session, and the upload of a
  * segment. Every request carries a token made for it alone.
  */
-import { WebSocket } from "ws";
+import type { WebSocket } from "ws";
+import { openWebSocket } from "../../link/dial.ts";
 import { DIAL_HEADER, ProblemJson } from "../../protocol/api.ts";
 import type { SessionId } from "../../protocol/ids.ts";
-import { MAX_FRAME_PAYLOAD, MAX_SESSION_CONTROL } from "../../protocol/limits.ts";
 import type { PutResult } from "../recording/uploader.ts";
 import { describeFetchError, type AgentIdentity } from "../state/identity.ts";
 import { socketUrl } from "./control-socket.ts";
 
-const HANDSHAKE_MS = 10_000;
 const UPLOAD_TIMEOUT_MS = 60_000;
-/** A frame's header is far smaller. */
-const MAX_MESSAGE = Math.max(MAX_FRAME_PAYLOAD, MAX_SESSION_CONTROL) + 1024;
 
 /** Dials the session's own socket; not open yet when it resolves. `secret`: the dispatch's. */
 export type DialSession = (session: SessionId, secret: string) => Promise<WebSocket>;
@@ -31,12 +28,7 @@ export function createGateway(origin: string, identity: AgentIdentity): Gateway 
   return {
     headers,
     dial: async (session, secret) =>
-      new WebSocket(socketUrl(origin, `/v1/sessions/${session}/agent`), {
-        headers: { ...(await headers()), [DIAL_HEADER]: secret },
-        perMessageDeflate: false,
-        maxPayload: MAX_MESSAGE,
-        handshakeTimeout: HANDSHAKE_MS,
-      }),
+      openWebSocket(socketUrl(origin, `/v1/sessions/${session}/agent`), { ...(await headers()), [DIAL_HEADER]: secret }),
     put: async (session, number, body, signal) => {
       try {
         const response = await fetch(new URL(`/v1/agent/sessions/${session}/segments/${number}`, origin), {
