@@ -34,6 +34,8 @@ export class StreamTable {
   readonly #streams = new Map<number, Stream>();
   /** Streams that we have reset and whose peer has not said that it knows. */
   readonly #resets = new Map<number, ResetCode>();
+  /** Streams that have something to send, whose turn comes in this order; empty unless live. */
+  readonly #ready = new Map<number, Stream>();
   /** The highest stream id opened: by us as opener, by the peer as acceptor. */
   #opened = 0;
   #link: Link = "down";
@@ -56,6 +58,7 @@ export class StreamTable {
 
   /** What a hello says of the streams. From now on, until `resume`, nothing is sent. */
   greet(): { readonly opened: number; readonly streams: StreamState[] } {
+    this.down();
     this.#link = "greeting";
     const streams: StreamState[] = [];
     for (const [id, { receive }] of this.#streams) {
@@ -68,10 +71,11 @@ export class StreamTable {
 
   down(): void {
     this.#link = "down";
+    this.#ready.clear();
   }
 
   clear(): void {
-    this.#link = "down";
+    this.down();
     this.#streams.clear();
     this.#resets.clear();
   }
@@ -86,12 +90,12 @@ export class StreamTable {
     return id;
   }
 
-  write(id: number, chunk: Uint8Array): boolean {
+  write(id: number, chunks: readonly Uint8Array[]): boolean {
     const stream = this.#streams.get(id);
     if (stream === undefined) return true;
     if (stream.send.finished) throw new Error(`stream ${id}: write after FIN`);
-    stream.send.write(chunk);
-    this.#pump(stream);
+    for (const chunk of chunks) stream.send.write(chunk);
+    this.#pump(id, stream);
     return !stream.send.blocked;
   }
 
@@ -99,11 +103,11 @@ export class StreamTable {
     const stream = this.#streams.get(id);
     if (stream === undefined) return;
     stream.send.finish();
-    this.#pump(stream);
+    this.#pump(id, stream);
   }
 
   reset(id: number, code: ResetCode): void {
-    if (!this.#streams.delete(id)) return;
+    if (!this.#forget(id)) return;
     this.#resets.set(id, code);
     if (this.#link === "live") this.#send(encodeReset(id, code, false));
   }
@@ -113,6 +117,25 @@ export class StreamTable {
     if (stream === undefined) return;
     stream.receive.consume(count);
     this.#grant(id, stream);
+  }
+
+  /** Whether nextFrame() has one. */
+  get sendable(): boolean {
+    return this.#ready.size > 0;
+  }
+
+  /** The next DATA frame; the streams take turns. */
+  nextFrame(): Uint8Array | undefined {
+    for (const [id, stream] of this.#ready) {
+      const frame = stream.send.nextFrame();
+      if (!stream.send.sendable) this.#ready.delete(id);
+      else if (this.#ready.size > 1) {
+        this.#ready.delete(id);
+        this.#ready.set(id, stream);
+      }
+      return frame;
+    }
+    return undefined;
   }
 
   // ── what the peer says ──
@@ -141,7 +164,7 @@ export class StreamTable {
       const wrong = listed.has(id) ? undefined : this.#resumeUnlisted(id, stream, id > seen);
       if (wrong !== undefined) return `hello, stream ${id}: ${wrong}`;
       if (!this.#streams.has(id)) continue;
-      this.#pump(stream);
+      this.#pump(id, stream);
       this.#grant(id, stream); // what became due while nothing could be sent
     }
     return undefined;
@@ -167,7 +190,7 @@ export class StreamTable {
     }
     // The peer forgets a stream once both directions are done, so ours are too, though its last DONE was lost.
     if (!stream.send.finReached || !stream.receive.done) return "forgotten before its end";
-    this.#streams.delete(id);
+    this.#forget(id);
     return undefined;
   }
 
@@ -218,7 +241,7 @@ export class StreamTable {
     const was = stream.send.blocked;
     const wrong = stream.send.window(frame.ack, frame.limit, frame.done);
     if (wrong !== undefined) return `stream ${frame.stream}: ${wrong}`;
-    this.#pump(stream);
+    this.#pump(frame.stream, stream);
     if (was && !stream.send.blocked) events.push({ type: "drain", stream: frame.stream });
     this.#forgetIfDone(frame.stream, stream);
     return undefined;
@@ -231,15 +254,19 @@ export class StreamTable {
       return;
     }
     if (id > this.#opened) return; // in a hello: its open was lost with a socket, so it never was
-    if (this.#streams.delete(id)) events.push({ type: "reset", stream: id, code });
+    if (this.#forget(id)) events.push({ type: "reset", stream: id, code });
     this.#send(encodeReset(id, code, true));
   }
 
   // ── inside ──
 
-  #pump(stream: Stream): void {
-    if (this.#link !== "live") return;
-    for (let frame = stream.send.nextFrame(); frame !== undefined; frame = stream.send.nextFrame()) this.#send(frame);
+  #forget(id: number): boolean {
+    this.#ready.delete(id);
+    return this.#streams.delete(id);
+  }
+
+  #pump(id: number, stream: Stream): void {
+    if (this.#link === "live" && stream.send.sendable) this.#ready.set(id, stream);
   }
 
   #grant(id: number, stream: Stream): void {
@@ -252,6 +279,6 @@ export class StreamTable {
   }
 
   #forgetIfDone(id: number, stream: Stream): void {
-    if (stream.send.done && stream.receive.done && this.#link !== "greeting") this.#streams.delete(id);
+    if (stream.send.done && stream.receive.done && this.#link !== "greeting") this.#forget(id);
   }
 }

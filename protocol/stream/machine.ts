@@ -62,12 +62,27 @@ export class SessionMachine {
     return this.#table.held;
   }
 
-  /** Messages to send, in order, on the present socket. */
-  takeOutput(): readonly (string | Uint8Array)[] {
+  /**
+   * Messages to send, in order, on the present socket: all control messages, WINDOWs and RESETs, and DATA until `budget`
+   * bytes are exceeded. What is left stays with the machine (`congested`), not in the socket's queue, where it would delay
+   * everything else and be kept twice.
+   */
+  takeOutput(budget = Number.POSITIVE_INFINITY): readonly (string | Uint8Array)[] {
+    for (let left = budget; left > 0;) {
+      const frame = this.#table.nextFrame();
+      if (frame === undefined) break;
+      this.#output.push(frame);
+      left -= frame.length;
+    }
     if (this.#output.length === 0) return NOTHING;
     const output = this.#output;
     this.#output = [];
     return output;
+  }
+
+  /** There is DATA that credit allows and that no budget has let out yet. */
+  get congested(): boolean {
+    return this.#table.sendable;
   }
 
   /** A new socket is open; whatever the last one still carried is lost. `now`: monotonic, ms. */
@@ -107,9 +122,12 @@ export class SessionMachine {
     return this.#phase === "ended" ? undefined : this.#table.open(meta);
   }
 
-  /** Takes ownership of `chunk`. False: beyond the peer's credit, wait for `drain`. A stream that is gone swallows it. */
-  write(id: number, chunk: Uint8Array): boolean {
-    return this.#table.write(id, chunk);
+  /**
+   * Takes ownership of the chunks, and packs them into as few frames as they fit. False: beyond the peer's credit, wait
+   * for `drain`. A stream that is gone swallows them.
+   */
+  write(id: number, chunks: readonly Uint8Array[]): boolean {
+    return this.#table.write(id, chunks);
   }
 
   /** The last byte has been written. */
@@ -127,9 +145,11 @@ export class SessionMachine {
     this.#table.consumed(id, count);
   }
 
-  /** Ends the session for both ends; undefined where it has ended already. */
+  /** Ends the session for both ends, after what credit allows to be sent; undefined where it has ended already. */
   end(code: ErrorCode, message: string): SessionEvent | undefined {
-    return this.#phase === "ended" ? undefined : this.#end("us", code, message);
+    if (this.#phase === "ended") return undefined;
+    this.#letOut(Number.POSITIVE_INFINITY);
+    return this.#end("us", code, message);
   }
 
   /**
@@ -150,6 +170,15 @@ export class SessionMachine {
       this.#say({ type: "ping", n: this.#pings });
     }
     return "ok";
+  }
+
+  #letOut(budget: number): void {
+    for (let left = budget; left > 0;) {
+      const frame = this.#table.nextFrame();
+      if (frame === undefined) return;
+      this.#output.push(frame);
+      left -= frame.length;
+    }
   }
 
   #frame(bytes: Uint8Array, events: SessionEvent[]): Wrong {

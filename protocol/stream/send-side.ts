@@ -72,6 +72,11 @@ export class SendSide {
     if (this.#fin === "open") this.#fin = "written";
   }
 
+  /** Whether nextFrame() has one. */
+  get sendable(): boolean {
+    return this.#sent === this.#written ? this.#fin === "written" : this.#sent < this.#limit;
+  }
+
   /** The next DATA frame that credit allows, or undefined. */
   nextFrame(): Uint8Array | undefined {
     const length = Math.min(this.#written - this.#sent, this.#limit - this.#sent, MAX_FRAME_PAYLOAD);
