@@ -191,7 +191,12 @@ export class SessionLink {
       if (socket !== this.#socket || !Buffer.isBuffer(data)) return;
       this.#receive(binary ? data : data.toString("utf8"));
     });
-    socket.on("error", (error) => (reason = error.message));
+    socket.on("error", (error) => {
+      reason = error.message;
+      // What ws itself could not accept: too long, not UTF-8, not a frame.
+      const broken = "code" in error && typeof error.code === "string" && error.code.startsWith("WS_ERR_");
+      if (broken && socket === this.#socket) this.#violated(`The peer's message was refused: ${error.message}.`);
+    });
     socket.on("close", (code) => {
       if (socket !== this.#socket) return;
       const why = reason === "" ? `closed with ${code}` : `closed with ${code}: ${reason}`;

@@ -75,6 +75,13 @@ export class Coupler {
     await new Promise((resolve) => this.#http.close(resolve));
   }
 
+  /** Refuses an upgrade that is held. */
+  refuseHeld(side: Side, code: ErrorCode): void {
+    const held = this.#held.get(side);
+    this.#held.delete(side);
+    if (held !== undefined) this.#refuse(held.socket, code);
+  }
+
   #arrive(held: Held): void {
     held.socket.on("error", () => held.socket.destroy());
     const side: Side = held.request.url?.endsWith("/agent") === true ? "agent" : "runner";
