@@ -28,6 +28,8 @@ export const DIAL_BACK_MS = 10_000;
 export const MAX_TOKEN_BYTES = 16 * 1024;
 /** A token's `iat` may be this old at most, s; its `exp` is advisory (IDENTITY.md). */
 export const MAX_TOKEN_AGE_S = 600;
+/** The most that a bundle may allow an issuer's tokens instead, s. */
+export const TOKEN_AGE_CEILING_S = 24 * 3600;
 /** Clock skew accepted, s (GW-08). */
 export const MAX_CLOCK_SKEW_S = 60;
 export const CREDENTIAL_TTL_S = 900;
@@ -69,3 +71,11 @@ export const MAX_EVENT_BYTES = 4 * 1024 * 1024;
 export const MAX_SEGMENT_BYTES = SEGMENT_TARGET_BYTES + MAX_EVENT_BYTES;
 /** Characters of a statement in D1's index; the recording holds the whole, and the row says `truncated`. */
 export const MAX_INDEXED_TEXT = 32 * 1024;
+
+// ── SQL ──
+/** UTF-8 bytes of one text of SQL that is analysed; anything longer is refused. */
+export const MAX_SQL_BYTES = 1024 * 1024;
+/** Its tokens, comments included: they, not the bytes, set what parsing costs in time and memory. */
+export const MAX_SQL_TOKENS = 200_000;
+/** Nesting of its parse tree, in nodes. */
+export const MAX_AST_DEPTH = 500;
