@@ -1,6 +1,6 @@
 /** Buildkite: `buildkite-agent oidc request-token`. */
 import { tokenFrom } from "./command.ts";
-import type { SourceKind } from "./source.ts";
+import type { SourceKind } from "./types.ts";
 
 export const buildkite: SourceKind = {
   looksFor: "BUILDKITE=true, with buildkite-agent on PATH",

@@ -1,6 +1,6 @@
 /** CircleCI: `circleci run oidc get` for our audience. */
 import { tokenFrom } from "./command.ts";
-import type { SourceKind } from "./source.ts";
+import type { SourceKind } from "./types.ts";
 
 export const circleci: SourceKind = {
   looksFor: "CIRCLECI=true, with circleci on PATH",

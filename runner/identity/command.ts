@@ -1,6 +1,6 @@
 /** Providers whose token comes from a program on PATH: its standard output is the token; its arguments never hold one. */
 import { execFile } from "node:child_process";
-import { TokenUnavailable } from "./source.ts";
+import { TokenUnavailable } from "./types.ts";
 
 const TIMEOUT_MS = 30_000;
 const MAX_OUTPUT = 64 * 1024;

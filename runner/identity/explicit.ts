@@ -1,6 +1,6 @@
 /** SALLYPORT_TOKEN, SALLYPORT_TOKEN_FILE: a token that the pipeline hands over itself (GitLab's id_tokens, Bitbucket, Jenkins, anything). */
 import { readFile } from "node:fs/promises";
-import { TokenUnavailable, type SourceKind } from "./source.ts";
+import { TokenUnavailable, type SourceKind } from "./types.ts";
 
 /** A JWT in compact form; RFC 7519 section 3. Only its shape: the gateway verifies it. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;

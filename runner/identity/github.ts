@@ -1,5 +1,5 @@
 /** GitHub Actions: a token for any audience from the job's own endpoint, as often as needed. */
-import { TokenUnavailable, type SourceKind } from "./source.ts";
+import { TokenUnavailable, type SourceKind } from "./types.ts";
 
 const TIMEOUT_MS = 10_000;
 const MAX_ANSWER = 64 * 1024;

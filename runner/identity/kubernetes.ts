@@ -1,7 +1,7 @@
 /** A pod's projected service account token, mounted for our audience. */
 import { existsSync } from "node:fs";
 import { readTokenFile } from "./explicit.ts";
-import type { SourceKind } from "./source.ts";
+import type { SourceKind } from "./types.ts";
 
 /** Where docs/identity.md says to mount it. The default service account token has another audience and is not used. */
 export const PROJECTED_TOKEN = "/var/run/secrets/sallyport/token";
