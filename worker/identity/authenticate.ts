@@ -56,7 +56,7 @@ async function authenticateToken(
   if (!known.ok) return known;
   const { identity, verified } = known.value;
   const use = await env.IDENTITIES.getByName(identity.name).present(
-    { key: verified.replayKey, until: verified.acceptance.refusedFrom },
+    { key: verified.replayKey, until: verified.acceptance.rememberUntil },
     now,
   );
   if (use !== "ok") return objected(use, learntOf(verified.workload, identity));

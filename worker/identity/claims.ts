@@ -6,7 +6,7 @@
  * accepted only while young, unless gateway.yaml says otherwise for that issuer.
  */
 import type { ErrorCode } from "../../protocol/errors.ts";
-import { MAX_CLOCK_SKEW_S } from "../../protocol/limits.ts";
+import { MAX_CLOCK_SKEW_S, TOKEN_AGE_CEILING_S } from "../../protocol/limits.ts";
 import type { Claims } from "../../protocol/provider-claims.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";
 import type { IssuerConfig } from "../../policy/types.ts";
@@ -14,8 +14,11 @@ import type { IssuerConfig } from "../../policy/types.ts";
 export interface Acceptance {
   /** From when on the token is refused as too old, without skew, ms since the epoch. */
   readonly expiresAt: number;
-  /** From when on it can no longer pass, skew included, ms: until then its single use must be remembered. */
-  readonly refusedFrom: number;
+  /**
+   * Until when its single use is remembered, ms: as long as any bundle could accept it, since the age limit may be raised
+   * by one that becomes active after the use.
+   */
+  readonly rememberUntil: number;
 }
 
 export interface ClaimFailure {
@@ -51,8 +54,11 @@ export function checkClaims(claims: Claims, issuer: IssuerConfig, now: number): 
     if (notBefore === null || notBefore > nowS + MAX_CLOCK_SKEW_S) return fail("token_invalid", "nbf is not a number, or in the future");
   }
 
-  const lastS = Math.min(expiry, issuedAt + issuer.max_token_age_s);
-  return ok({ expiresAt: lastS * 1000, refusedFrom: (lastS + MAX_CLOCK_SKEW_S) * 1000 });
+  const ceiling = Math.max(TOKEN_AGE_CEILING_S, issuer.max_token_age_s);
+  return ok({
+    expiresAt: Math.min(expiry, issuedAt + issuer.max_token_age_s) * 1000,
+    rememberUntil: (Math.min(expiry, issuedAt + ceiling) + MAX_CLOCK_SKEW_S) * 1000,
+  });
 }
 
 /**

@@ -58,7 +58,7 @@ async function issue(
       hash: minted.hash,
       jkt: proof.value.jkt,
       claims: JSON.stringify(verified.claims),
-      token: { key: verified.replayKey, until: verified.acceptance.refusedFrom },
+      token: { key: verified.replayKey, until: verified.acceptance.rememberUntil },
       proof: { key: proof.value.replayKey, until: proof.value.refusedFrom },
     },
     now,

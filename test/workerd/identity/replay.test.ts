@@ -73,6 +73,16 @@ test("the jti of one issuer says nothing of another's", async () => {
   }
 });
 
+test("a used token is remembered beyond its age limit, which a later bundle may raise", async () => {
+  const declared = identity(issuer.iss);
+  const token = await issuer.token({ now: NOW, claims: { exp: Math.floor(NOW / 1000) + 7200 } });
+  expect(await present(token, declared)).toBe("ok");
+  const later = NOW + 3_000_000;
+  expect(await present(token, declared, later)).toBe("token_expired");
+  const raised = bundle([issuer.config({ max_token_age_s: 7200 })], [declared]);
+  expect(await authenticate(bearer(token), env, raised, later)).toMatchObject({ ok: false, error: { code: "token_replayed" } });
+});
+
 test("a refused token is not spent", async () => {
   const declared = identity(issuer.iss, { claims: { repository_id: ["1"] } });
   const token = await issuer.token({ now: NOW });
