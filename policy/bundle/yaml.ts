@@ -21,6 +21,9 @@ export interface YamlDocument {
   locateKey(path: Path): Place;
 }
 
+/** One slip makes many errors after it. */
+const MAX_FAULTS = 5;
+
 function nodeAt(document: Document, path: Path): Node | null {
   let node: Node | null = document.contents;
   for (const step of path) {
@@ -50,70 +53,87 @@ function keyAt(document: Document, path: Path): Node | null {
   return pair !== undefined && isNode(pair.key) ? pair.key : parent;
 }
 
-/** Documents in order; empty ones are left out. Any problem is an error and leaves the documents unusable. */
-export function readYaml(
-  file: string,
-  text: string,
-): { readonly documents: readonly YamlDocument[]; readonly problems: readonly Problem[] } {
+const STANDARD_TAGS: ReadonlySet<string> = new Set(["tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"]);
+
+const PARSE_OPTIONS = {
+  version: "1.2",
+  schema: "failsafe",
+  resolveKnownTags: false,
+  merge: false,
+  strict: true,
+  uniqueKeys: true,
+  stringKeys: true,
+  prettyErrors: false,
+} as const;
+
+interface Read {
+  readonly documents: readonly YamlDocument[];
+  readonly problems: readonly Problem[];
+}
+
+/** What the parser accepts and we do not. */
+function refusals(file: string, document: Document, place: (offset: number) => Place): readonly Problem[] {
+  const problems: Problem[] = [];
+  const refuse = (node: Node, rule: string, message: string): void => {
+    problems.push(problem("error", rule, file, message, place(node.range?.[0] ?? 0)));
+  };
+  visit(document, (key, node) => {
+    if (!isNode(node)) return undefined;
+    if (isAlias(node) || ("anchor" in node && node.anchor !== undefined)) {
+      refuse(node, "yaml-anchor", "anchors and aliases are not accepted: write the value out");
+      return visit.SKIP;
+    }
+    if (node.tag !== undefined && !STANDARD_TAGS.has(node.tag))
+      refuse(node, "yaml-tag", `the tag ${node.tag} is not accepted: write the value without it`);
+    // Objects lose this key on the way, and a claim that is lost matches more.
+    if (key === "key" && isScalar(node) && node.value === "__proto__") refuse(node, "unknown-key", "a key cannot be called __proto__");
+    return undefined;
+  });
+  return problems;
+}
+
+function readDocuments(file: string, text: string): Read {
   const lines = new LineCounter();
   const place = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1) };
   };
-  const problems: Problem[] = [];
-  const documents: YamlDocument[] = [];
-  let parsed: Document[];
-  try {
-    const all = parseAllDocuments(text, {
-      version: "1.2",
-      schema: "failsafe",
-      resolveKnownTags: false,
-      merge: false,
-      strict: true,
-      uniqueKeys: true,
-      stringKeys: true,
-      prettyErrors: false,
-      lineCounter: lines,
+  const parsed: readonly Document[] = parseAllDocuments(text, { ...PARSE_OPTIONS, lineCounter: lines });
+  const problems = parsed.flatMap((document) => {
+    const faults = [...document.errors, ...document.warnings].slice(0, MAX_FAULTS);
+    if (faults.length === 0) return refusals(file, document, place);
+    return faults.map((fault) => {
+      const twice = fault.code === "DUPLICATE_KEY";
+      const message = twice ? "this key is there twice: keep one" : `not valid YAML: ${fault.message}`;
+      return problem("error", twice ? "yaml-duplicate-key" : "yaml-syntax", file, message, place(fault.pos[0]));
     });
-    parsed = Array.isArray(all) ? (all as Document[]) : [];
-  } catch {
-    return {
-      documents,
-      problems: [
-        problem("error", "yaml-syntax", file, "this is not YAML that can be read: it is nested too deeply", { line: 1, column: 1 }),
-      ],
-    };
-  }
-  for (const document of parsed) {
-    for (const fault of [...document.errors, ...document.warnings]) {
-      const rule = fault.code === "DUPLICATE_KEY" ? "yaml-duplicate-key" : "yaml-syntax";
-      const message = fault.code === "DUPLICATE_KEY" ? "this key is there twice: keep one" : `not valid YAML: ${fault.message}`;
-      problems.push(problem("error", rule, file, message, place(fault.pos[0])));
-    }
-    visit(document, (_, node) => {
-      if (!isNode(node)) return undefined;
-      const at = place(node.range?.[0] ?? 0);
-      if (isAlias(node) || ("anchor" in node && node.anchor !== undefined)) {
-        problems.push(problem("error", "yaml-anchor", file, "anchors and aliases are not accepted: write the value out", at));
-        return visit.SKIP;
-      }
-      if (node.tag !== undefined && document.warnings.length === 0 && !STANDARD_TAGS.has(node.tag)) {
-        problems.push(problem("error", "yaml-tag", file, `the tag ${node.tag} is not accepted: write the value without it`, at));
-      }
-      return undefined;
+  });
+  if (problems.length > 0) return { documents: [], problems };
+  const documents = parsed
+    .filter((document) => document.contents !== null)
+    .map((document): YamlDocument => {
+      const start = (node: Node | null): Place => place((node ?? document.contents)?.range?.[0] ?? 0);
+      return {
+        value: document.toJS({ maxAliasCount: 0 }) as unknown,
+        locate: (path) => start(nodeAt(document, path)),
+        locateKey: (path) => start(keyAt(document, path)),
+      };
     });
-    if (problems.length > 0 || document.contents === null) continue;
-    const start = (node: Node | null): Place => place((node ?? document.contents)?.range?.[0] ?? 0);
-    documents.push({
-      value: document.toJS({ maxAliasCount: 0 }) as unknown,
-      locate: (path) => start(nodeAt(document, path)),
-      locateKey: (path) => start(keyAt(document, path)),
-    });
-  }
   return { documents, problems };
 }
 
-const STANDARD_TAGS: ReadonlySet<string> = new Set(["tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"]);
+/** Documents in order; empty ones are left out. Any problem is an error, and then there are no documents. */
+export function readYaml(file: string, text: string): Read {
+  try {
+    return readDocuments(file, text);
+  } catch {
+    // The parser and the walks after it recurse: text that is nested without end exhausts the stack.
+    return {
+      documents: [],
+      problems: [problem("error", "yaml-syntax", file, "not valid YAML: it is nested too deeply to be read", { line: 1, column: 1 })],
+    };
+  }
+}
 
 /** Checks a document's shape. Unknown keys are placed at the key, everything else at the value. */
 export function shaped<T>(file: string, document: YamlDocument, schema: z.ZodType<T>, problems: Problem[]): T | undefined {

@@ -78,7 +78,13 @@ export function readAnnotations(json: PolicyJson): Annotated {
   const notes = json.annotations ?? {};
   for (const note of Object.keys(notes)) {
     if (!ANNOTATIONS.includes(note))
-      faults.push({ rule: "annotation", message: `unknown annotation @${note}${suggestion(note, ANNOTATIONS)}` });
+      faults.push({
+        rule: "annotation",
+        message: `unknown annotation @${note}${suggestion(
+          `@${note}`,
+          ANNOTATIONS.map((each) => `@${each}`),
+        )}`,
+      });
   }
   const approvals = notes["approval"] === undefined ? [] : notes["approval"].split(",").map((group) => group.trim());
   if (approvals.some((group) => !GROUP.test(group))) {
