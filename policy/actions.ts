@@ -34,6 +34,12 @@ export const ACTIONS = {
     sentence: "harmless session statements: BEGIN, COMMIT, SHOW, SET of safe parameters, DEALLOCATE, CLOSE",
   },
   "pg:select": { on: TABLE, groups: ["pg:read", "pg:all"], sentence: "read rows: SELECT, TABLE, COPY … TO STDOUT" },
+  "pg:inspect": {
+    on: TABLE,
+    groups: ["pg:admin", "pg:all"],
+    sentence:
+      "read a catalogue relation that shows other people's data: pg_stats, pg_stat_activity, pg_stat_statements, … (with pg:select)",
+  },
   "pg:insert": { on: TABLE, groups: ["pg:write", "pg:all"], sentence: "add rows: INSERT, COPY … FROM STDIN, MERGE's inserts" },
   "pg:update": {
     on: TABLE,
@@ -42,7 +48,11 @@ export const ACTIONS = {
   },
   "pg:delete": { on: TABLE, groups: ["pg:write", "pg:all"], sentence: "remove rows: DELETE, MERGE's deletes" },
   "pg:lock": { on: TABLE, groups: ["pg:write", "pg:all"], sentence: "LOCK TABLE" },
-  "pg:truncate": { on: TABLE, groups: ["pg:ddl", "pg:all"], sentence: "empty a table: TRUNCATE" },
+  "pg:truncate": {
+    on: ["target", "table"],
+    groups: ["pg:ddl", "pg:all"],
+    sentence: "empty a table: TRUNCATE; with CASCADE also asked of the target",
+  },
 
   // ── Postgres: definitions ──
   "pg:create": { on: ANY_OBJECT, groups: ["pg:ddl", "pg:all"], sentence: "CREATE of any object, SELECT INTO, CREATE TABLE AS" },
@@ -115,7 +125,7 @@ export const ACTION_GROUPS = {
   "pg:execute": "pg:call, pg:do: code whose effects the gateway cannot see",
   "pg:messages": "pg:listen, pg:notify",
   "pg:admin":
-    "rights, roles and the server: pg:grant, pg:revoke, pg:role, pg:system, pg:checkpoint, pg:load, pg:copy-file, pg:copy-program",
+    "rights, roles and the server: pg:grant, pg:revoke, pg:role, pg:system, pg:checkpoint, pg:load, pg:copy-file, pg:copy-program, pg:inspect",
   "pg:all": "every Postgres action",
   "gateway:read": "policy:read, session:read, identity:read, agent:read",
   "gateway:admin": "every action on the gateway",

@@ -3,7 +3,9 @@
  * from the bytes of cedar_wasm_bg.wasm, once, at the first use: a process that never decides pays nothing.
  *
  * For a bundler: keep this file's code in ESM, bundle `@cedar-policy/cedar-wasm/web` as it is, and copy
- * `@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm` next to the output file, which is where it is looked for first.
+ * `@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm` next to the output file (or chunk) that this code lands in, which
+ * is where it is looked for first. `yaml` is CommonJS for Node, so the output needs a `require` (esbuild: a banner
+ * with `createRequire`). test/node/policy/bundled.test.ts does exactly this.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
