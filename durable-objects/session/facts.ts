@@ -30,7 +30,15 @@ export interface SessionFacts {
 export type SessionView =
   | { readonly state: "unknown" }
   | { readonly state: "opening"; readonly facts: SessionFacts }
-  | { readonly state: "active"; readonly facts: SessionFacts; readonly agent: string; readonly lostAt: number | null }
+  | {
+      readonly state: "active";
+      readonly facts: SessionFacts;
+      readonly agent: string;
+      /** Since when the object knows of no coupling, ms since the epoch. */
+      readonly lostAt: number | null;
+      /** Who has arrived and waits for the other. */
+      readonly waiting: readonly ("runner" | "agent")[];
+    }
   | {
       readonly state: "ended";
       readonly facts: SessionFacts;

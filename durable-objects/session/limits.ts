@@ -9,8 +9,11 @@ export const AGENT_ALONE_MS = 3_000;
 export const REDISPATCH_AFTER_MS = 4_000;
 /** A session that nobody joined by then is over. */
 export const OPENING_MAX_MS = 30_000;
-/** After an end that the agent reported: it closes its sockets itself; this is the backstop. */
-export const END_LINGER_MS = 5_000;
+/**
+ * After an end that the agent reported, it closes its sockets itself. By this time an instance without sockets has
+ * left memory, and one that is still here has a runner that does not let go: it is cut.
+ */
+export const END_LINGER_MS = 5 * 60_000;
 /** How long an ended session answers a redial with its end; afterwards only D1 knows it. */
 export const ENDED_KEEP_MS = 24 * 3600 * 1000;
 /** Retries of what D1 and IdentityDO must still hear. */

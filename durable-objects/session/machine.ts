@@ -48,18 +48,20 @@ interface Ending {
   readonly at: number;
   /** ms that the sockets stay, so that the client hears why in its own protocol. */
   readonly grace: number;
+  /** Whether a timer cuts them; the alarm does in any case, but is not as punctual. */
+  readonly punctual: boolean;
   /** Whether the agent must be told; not when it was the one that said so. */
   readonly tell: boolean;
 }
 
 function end(record: SessionRecord, presence: Presence, ending: Ending, now: number): Step {
-  const { code, message, at, grace } = ending;
+  const { code, message, at, grace, punctual } = ending;
   const effects: SessionEffect[] = [];
   if (presence.runner !== null) effects.push({ type: "refuse", ref: presence.runner.ref, code, message });
   if (presence.agent !== null) effects.push({ type: "refuse", ref: presence.agent.ref, code, message });
   if (ending.tell && wasOffered(record)) effects.push({ type: "tell_agent", code, message });
   const coupled = presence.live !== null;
-  if (coupled) effects.push({ type: "cut", code, ms: grace });
+  if (coupled && punctual) effects.push({ type: "cut", code, ms: grace });
   effects.push({ type: "settle" });
   return {
     record: {
@@ -74,7 +76,7 @@ function end(record: SessionRecord, presence: Presence, ending: Ending, now: num
 
 /** An end that the gateway decides. */
 const endBy = (record: SessionRecord, presence: Presence, code: ErrorCode, message: string, now: number): Step =>
-  end(record, presence, { code, message, at: now, grace: KILL_GRACE_MS, tell: true }, now);
+  end(record, presence, { code, message, at: now, grace: KILL_GRACE_MS, punctual: true, tell: true }, now);
 
 function join(record: SessionRecord, presence: Presence, now: number): Step {
   const { runner, agent } = presence;
@@ -284,12 +286,17 @@ export function step(record: SessionRecord, presence: Presence, event: SessionEv
       return dispatchFailed(record, presence, event, now);
     case "agent_refused":
       if (record.agent !== null && record.agent !== event.agent) return same;
-      return end(record, presence, { ...event, at: now, grace: KILL_GRACE_MS, tell: false }, now);
+      return end(record, presence, { ...event, at: now, grace: KILL_GRACE_MS, punctual: true, tell: false }, now);
     case "agent_ended": {
       if (record.agent !== null && record.agent !== event.agent) return same;
       // The agent's clock is its own: its word counts only within what the object saw.
       const at = Math.min(Math.max(event.at, record.startedAt), now);
-      return end(record, presence, { code: event.code, message: event.message, at, grace: END_LINGER_MS, tell: false }, now);
+      return end(
+        record,
+        presence,
+        { code: event.code, message: event.message, at, grace: END_LINGER_MS, punctual: false, tell: false },
+        now,
+      );
     }
     case "killed":
       return endBy(record, presence, event.code, event.message, now);

@@ -137,7 +137,7 @@ export class SessionDO extends DurableObject<Env> {
       case "opening":
         return { state: "opening", facts };
       case "active":
-        return { state: "active", facts, agent: phase.agent, lostAt: phase.lostAt };
+        return { state: "active", facts, agent: phase.agent, lostAt: phase.lostAt, waiting: this.#waiting() };
       case "ended":
         return { state: "ended", facts, agent, code: phase.code, message: phase.message, at: phase.at };
       default:
@@ -160,6 +160,11 @@ export class SessionDO extends DurableObject<Env> {
 
   override webSocketError(socket: WebSocket): void {
     this.#uncoupled(this.#coupling.closed(socket, 1006, ""));
+  }
+
+  #waiting(): ("runner" | "agent")[] {
+    const { runner, agent } = this.#presence;
+    return [...(runner === null ? [] : (["runner"] as const)), ...(agent === null ? [] : (["agent"] as const))];
   }
 
   #uncoupled(generation: number | null): void {
