@@ -1,0 +1,20 @@
+/** Requests with the bootstrap secret, which the gateway takes only while no bundle is active. */
+import type { z } from "zod";
+import { CommandFailed, EXIT } from "./exit.ts";
+import { ask, gatewayAddress, refusalOf } from "./gateway.ts";
+
+/** POSTs `body`. The secret comes from the environment, never from an argument. @throws CommandFailed */
+export async function bootstrapRequest<T>(gateway: string | undefined, path: string, answer: z.ZodType<T>, body: unknown): Promise<T> {
+  const secret = process.env["SALLYPORT_BOOTSTRAP_SECRET"];
+  if (secret === undefined || secret === "")
+    throw new CommandFailed(EXIT.usage, "--bootstrap needs SALLYPORT_BOOTSTRAP_SECRET, the secret that the gateway was deployed with");
+  const response = await ask(new URL(path, gatewayAddress(gateway, process.env)), {
+    method: "POST",
+    headers: { authorization: `Bootstrap ${secret}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) return refusalOf(response);
+  const parsed = answer.safeParse(await response.json());
+  if (!parsed.success) throw new CommandFailed(EXIT.protocol, `the gateway's answer to ${path} is malformed: is it of another version?`);
+  return parsed.data;
+}
