@@ -7,6 +7,7 @@ export type PgObject =
   /** `schema` is absent when the name was not qualified: the machine then asks for every schema the search_path has had. */
   | { readonly type: "table"; readonly schema?: string | undefined; readonly name: string }
   | { readonly type: "schema"; readonly name: string }
+  /** Also an operator or a type that is cast to, by its name. Without `schema` it is none of pg_catalog's: those are always qualified. */
   | { readonly type: "function"; readonly schema?: string | undefined; readonly name: string }
   /** The whole target: database-wide actions. */
   | { readonly type: "target" };
@@ -43,7 +44,7 @@ export interface Statement {
 export interface AnalysedSql {
   /** In order; an empty string has none. */
   readonly statements: readonly Statement[];
-  /** The text with literals replaced by placeholders (pg_query_normalize). */
+  /** The text with literals replaced by placeholders and comments dropped. */
   readonly shape: string;
   /** The text with secrets removed whatever detectors say (PASSWORD '…', USER MAPPING options, …), for the recording. */
   readonly redacted: string;
@@ -51,8 +52,13 @@ export interface AnalysedSql {
 
 export type SqlRefusal =
   | { readonly reason: "unparsable"; readonly message: string; readonly position?: number | undefined }
-  | { readonly reason: "too-long"; readonly bytes: number; readonly limit: number }
+  /** `tokens` where the text is short enough, and yet has more tokens than MAX_SQL_TOKENS. */
+  | { readonly reason: "too-long"; readonly bytes: number; readonly limit: number; readonly tokens?: number | undefined }
   | { readonly reason: "too-deep"; readonly limit: number }
   | { readonly reason: "identifier-too-long"; readonly identifier: string };
 
-export type AnalyseSql = (sql: string) => Result<AnalysedSql, SqlRefusal>;
+/**
+ * `serverMajor` is the target's major version (15, 18, …). Without it, functions that only some versions have count as
+ * somebody's own and need `pg:call`.
+ */
+export type AnalyseSql = (sql: string, serverMajor?: number) => Result<AnalysedSql, SqlRefusal>;

@@ -1,0 +1,144 @@
+/**
+ * SQL text in, facts out: what each statement does, to which objects, how it changes the session, and what of the text
+ * may be kept. See types.ts for the words.
+ *
+ * Guarantees: never throws; what does not parse exactly, is too long, too deep or names something with more than 63 bytes
+ * is refused; a statement's effects are the union over its whole tree; an unknown node is forbidden. Work is bounded by
+ * MAX_SQL_BYTES, MAX_SQL_TOKENS and MAX_AST_DEPTH.
+ * Does not look into the catalogue: views, triggers, rules, row security, and functions of one row written as a column
+ * are the target's own rights to guard.
+ */
+import type { RawStmt } from "libpg-query";
+import { MAX_AST_DEPTH, MAX_SQL_BYTES, MAX_SQL_TOKENS } from "../../../../protocol/limits.ts";
+import { err, ok, unreachable, type Result } from "../../../../protocol/result.ts";
+import { Facts } from "./facts.ts";
+import { tokenize, type Token } from "./lexer.ts";
+import { NODES } from "./nodes.ts";
+import { loadParser, type Parse, type ParseFailure } from "./parser.ts";
+import { shapeOf, withoutSecrets, withoutSecretsInBodies } from "./shape.ts";
+import { depthOf, unwrap } from "./tree.ts";
+import type { AnalysedSql, AnalyseSql, SqlRefusal, Statement } from "./types.ts";
+import { Walk } from "./walk.ts";
+
+/** PostgreSQL cuts longer names to it, so two of the client's would be one of the server's (PG-45). */
+const MAX_IDENTIFIER_BYTES = 63;
+/** The lexer reads a run of operator characters again from each `+` or `-` in it: quadratic, so runs are bounded. */
+const MAX_OPERATOR = 512;
+
+/** Loads the parser; afterwards analysis is synchronous. */
+export async function loadSqlParser(): Promise<AnalyseSql> {
+  const parse = await loadParser();
+  return (sql, serverMajor) => analyse(parse, sql, serverMajor);
+}
+
+function analyse(parse: Parse, sql: string, serverMajor: number | undefined): Result<AnalysedSql, SqlRefusal> {
+  if (sql.length > MAX_SQL_BYTES) return err({ reason: "too-long", bytes: utf8Length(sql), limit: MAX_SQL_BYTES });
+  const bytes = utf8Length(sql);
+  if (bytes > MAX_SQL_BYTES) return err({ reason: "too-long", bytes, limit: MAX_SQL_BYTES });
+  if (!sql.isWellFormed()) return err({ reason: "unparsable", message: "the text is not well-formed Unicode" });
+  const nul = sql.indexOf("\0");
+  if (nul >= 0) return err({ reason: "unparsable", message: "the text contains a NUL character", position: characters(sql, nul) + 1 });
+
+  const tokens = tokenize(sql);
+  if (tokens.length > MAX_SQL_TOKENS) return err({ reason: "too-long", bytes, limit: MAX_SQL_BYTES, tokens: tokens.length });
+  for (const token of tokens) {
+    if (token.kind === "operator" && token.end - token.start > MAX_OPERATOR) {
+      return err({ reason: "unparsable", message: "an operator is too long", position: characters(sql, token.start) + 1 });
+    }
+    if (isTooLongName(sql, token)) return err({ reason: "identifier-too-long", identifier: sql.slice(token.start, token.end) });
+  }
+
+  const parsed = parse(sql);
+  if (!parsed.ok) return err(refusalOf(parsed.error, sql, tokens));
+  const limit = 2 * MAX_AST_DEPTH;
+  if (depthOf(parsed.value, limit) > limit) return err({ reason: "too-deep", limit: MAX_AST_DEPTH });
+  return ok(facts(parsed.value, sql, tokens, serverMajor));
+}
+
+function facts(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[], serverMajor: number | undefined): AnalysedSql {
+  const statements: Statement[] = [];
+  let secrets: Facts["secrets"] = "none";
+  for (const { stmt } of parsed) {
+    const found = new Facts();
+    const node = stmt === undefined ? undefined : unwrap(stmt);
+    const walk = new Walk({ nodes: NODES, facts: found, serverMajor });
+    if (node === undefined) found.forbid("unknown", "The gateway does not know this statement.");
+    else walk.node(node[0], node[1]);
+    statements.push(found.statement(node?.[0] ?? "unknown"));
+    if (found.secrets === "literals" || secrets === "none") secrets = found.secrets;
+  }
+  return { statements, shape: shapeOf(sql, tokens), redacted: redact(sql, tokens, secrets) };
+}
+
+function redact(sql: string, tokens: readonly Token[], secrets: Facts["secrets"]): string {
+  switch (secrets) {
+    case "none":
+      return sql;
+    case "bodies":
+      return withoutSecretsInBodies(sql, tokens);
+    case "literals":
+      return withoutSecrets(sql, tokens);
+    default:
+      return unreachable(secrets);
+  }
+}
+
+/** Quotes do not count; of a U&"…" name the escapes do, so that a few names are refused that would just fit. */
+function isTooLongName(sql: string, { kind, start, end }: Token): boolean {
+  if (end - start <= MAX_IDENTIFIER_BYTES / 3) return false;
+  switch (kind) {
+    case "name":
+      return utf8Length(sql.slice(start, end)) > MAX_IDENTIFIER_BYTES;
+    case "quoted-name":
+      return utf8Length(sql.slice(start + 1, end - 1).replaceAll('""', '"')) > MAX_IDENTIFIER_BYTES;
+    case "unicode-name":
+      return utf8Length(sql.slice(start + 3, end - 1)) > MAX_IDENTIFIER_BYTES;
+    default:
+      return false;
+  }
+}
+
+function refusalOf(failure: ParseFailure, sql: string, tokens: readonly Token[]): SqlRefusal {
+  switch (failure.reason) {
+    case "exhausted":
+      return { reason: "too-deep", limit: MAX_AST_DEPTH };
+    case "broken":
+      return { reason: "unparsable", message: failure.message };
+    case "syntax": {
+      const message = withoutQuotedText(failure.message);
+      if (failure.position === undefined) return { reason: "unparsable", message };
+      const at = utf16Index(sql, failure.position - 1);
+      const token = tokens.find(({ end }) => end > at);
+      const shown = token === undefined || !isPrintable(token) ? "" : ` at or near "${sql.slice(token.start, token.end)}"`;
+      return { reason: "unparsable", message: message + shown, position: failure.position };
+    }
+    default:
+      return unreachable(failure);
+  }
+}
+
+/** What the parser quotes may be a literal, and with it a secret; names and signs are put back from the tokens. */
+function withoutQuotedText(message: string): string {
+  const near = message.indexOf(" at or near ");
+  return (near < 0 ? message : message.slice(0, near)).replaceAll(/"[^"]*"/g, '"…"');
+}
+
+const isPrintable = ({ kind, start, end }: Token): boolean =>
+  end - start <= MAX_IDENTIFIER_BYTES && (kind === "name" || kind === "operator" || kind === "punctuation");
+
+const encoder = new TextEncoder();
+
+function utf8Length(text: string): number {
+  // Only text beyond ASCII has more bytes than UTF-16 units, and never more than three for each.
+  return encoder.encode(text).length;
+}
+
+/** Code points before a UTF-16 index. */
+const characters = (text: string, index: number): number => Array.from(text.slice(0, index)).length;
+
+/** The UTF-16 index of a code point. */
+function utf16Index(text: string, character: number): number {
+  let index = 0;
+  for (let left = character; left > 0 && index < text.length; left--) index += (text.codePointAt(index) ?? 0) > 0xffff ? 2 : 1;
+  return index;
+}

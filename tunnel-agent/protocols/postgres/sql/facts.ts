@@ -1,0 +1,80 @@
+/**
+ * What has been found out about one statement while its tree is walked. Effects are a set; of the reasons to refuse
+ * the first is kept.
+ */
+import type { ActionName } from "../../../../policy/actions.ts";
+import { unreachable } from "../../../../protocol/result.ts";
+import type { Effect, PgObject, SessionEffect, Statement } from "./types.ts";
+
+export const TARGET: PgObject = { type: "target" };
+
+export class Facts {
+  readonly #effects = new Map<string, Effect>();
+  readonly #session: SessionEffect[] = [];
+  #forbidden: Statement["forbidden"];
+  #copy: Statement["copy"];
+  #secrets: "none" | "bodies" | "literals" = "none";
+
+  effect(action: ActionName, object: PgObject = TARGET): void {
+    this.#effects.set(keyOf(action, object), { action, object });
+  }
+
+  session(effect: SessionEffect): void {
+    this.#session.push(effect);
+  }
+
+  /** Refused whatever policy says. `hazard` is a row of THREATS, or `unknown` for what the tables do not hold. */
+  forbid(hazard: string, sentence: string): void {
+    this.#forbidden ??= { hazard, sentence };
+  }
+
+  copy(direction: "in" | "out"): void {
+    this.#copy = direction;
+  }
+
+  /** The statement's string literals may be credentials; or only those inside a body of code. */
+  secret(where: "bodies" | "literals"): void {
+    if (this.#secrets !== "literals") this.#secrets = where;
+  }
+
+  get forbidden(): Statement["forbidden"] {
+    return this.#forbidden;
+  }
+
+  /** Takes over what was found apart, without the session effects that `keep` does not want. */
+  merge(other: Facts, keep: (effect: SessionEffect) => boolean = () => true): void {
+    for (const [key, effect] of other.#effects) this.#effects.set(key, effect);
+    this.#session.push(...other.#session.filter(keep));
+    this.#forbidden ??= other.#forbidden;
+    if (other.#secrets !== "none") this.secret(other.#secrets);
+  }
+
+  get secrets(): "none" | "bodies" | "literals" {
+    return this.#secrets;
+  }
+
+  statement(node: string): Statement {
+    if (this.#effects.size === 0) this.effect("pg:session");
+    return {
+      node,
+      effects: [...this.#effects.values()],
+      session: this.#session,
+      copy: this.#copy,
+      forbidden: this.#forbidden,
+    };
+  }
+}
+
+function keyOf(action: string, object: PgObject): string {
+  switch (object.type) {
+    case "target":
+      return action;
+    case "schema":
+      return `${action}\0schema\0${object.name}`;
+    case "table":
+    case "function":
+      return `${action}\0${object.type}\0${object.schema ?? ""}\0${object.name}`;
+    default:
+      return unreachable(object);
+  }
+}
