@@ -6,7 +6,7 @@
 import { unreachable } from "../../../../protocol/result.ts";
 import { inSchema, qualified, relationName, type QualifiedName } from "./names.ts";
 import { TARGET } from "./facts.ts";
-import { nodeOf, type Fields } from "./tree.ts";
+import { nodeOf, textOf, type Fields } from "./tree.ts";
 import type { PgObject } from "./types.ts";
 
 type Family = "relation" | "part-of-relation" | "function" | "schema" | "in-schema" | "in-schema-by-method" | "target";
