@@ -15,6 +15,17 @@ export const withGateway = (command: Command): Command =>
 export const connectGateway = (options: GatewayOptions): GatewayClient =>
   openGateway(gatewayAddress(options.gateway, process.env), process.env);
 
+/** Of the commands that open targets: what they say goes to stderr. */
+export interface TunnelOptions extends GatewayOptions {
+  readonly quiet?: boolean;
+}
+
+export const withTunnel = (command: Command): Command =>
+  command
+    .addOption(new Option("--gateway <url>", "the gateway's address").env("SALLYPORT_GATEWAY"))
+    .option("--quiet", "say nothing unless something is wrong")
+    .option("--json", "messages on stderr as JSON, one a line");
+
 /** A whole number within bounds, for commander. */
 export const wholeNumber =
   (min: number, max: number) =>

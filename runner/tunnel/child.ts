@@ -1,0 +1,42 @@
+/**
+ * Runs the user's command in our place: same standard streams, its exit status as ours, and signals passed on. What a
+ * terminal sends to the whole foreground group (SIGINT, SIGQUIT) the command gets from the terminal, so it is not sent twice.
+ */
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+
+const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+const FROM_TERMINAL: readonly string[] = ["SIGINT", "SIGQUIT"];
+/** POSIX shells' statuses for a command that was not found, or could not be run. */
+const NOT_FOUND = 127;
+const NOT_RUNNABLE = 126;
+
+export interface ChildOutcome {
+  /** The command's own status; 128 + n when it ended by signal n. */
+  readonly status: number;
+  /** Why it could not be started. */
+  readonly failure?: string;
+}
+
+export function runChild(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<ChildOutcome> {
+  return new Promise((resolve) => {
+    const child = spawn(command, [...args], { stdio: "inherit", env });
+    const listeners = PASSED_ON.map((signal) => {
+      const pass = (): void => {
+        if (!(FROM_TERMINAL.includes(signal) && process.stdin.isTTY)) child.kill(signal);
+      };
+      process.on(signal, pass);
+      return () => process.off(signal, pass);
+    });
+    const done = (outcome: ChildOutcome): void => {
+      for (const remove of listeners) remove();
+      resolve(outcome);
+    };
+    child.once("error", (error: NodeJS.ErrnoException) => {
+      const missing = error.code === "ENOENT";
+      const failure = missing ? `${command}: command not found` : `${command} cannot be run (${error.code ?? error.message})`;
+      done({ status: missing ? NOT_FOUND : NOT_RUNNABLE, failure });
+    });
+    child.once("exit", (code, signal) => done({ status: signal === null ? (code ?? 0) : 128 + constants.signals[signal] }));
+  });
+}
