@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
+import { printIdentifier } from "../../../policy/resource.ts";
 import type { SessionContext, SessionEndReason, StreamOpen } from "../../session.ts";
 import { admit, fatalBytes } from "./client/admit.ts";
 import { sanitiseName, type ClientParameters } from "./client/parameters.ts";
@@ -34,8 +35,6 @@ export interface ServedTarget {
 /** Random characters of the session's id in application_name, so that the target's own log leads to the recording. */
 const SESSION_CHARACTERS = 8;
 
-const quoteIdentifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-
 /** The startup packet that the target sees: ours, with the client's harmless settings (PG-08). */
 function targetParameters(target: ServedTarget, session: SessionContext, client: ClientParameters): [string, string][] {
   const { config } = target;
@@ -44,7 +43,7 @@ function targetParameters(target: ServedTarget, session: SessionContext, client:
     ["database", config.database],
     ["client_encoding", "UTF8"],
     ["standard_conforming_strings", "on"],
-    ["search_path", config.search_path.map(quoteIdentifier).join(", ")],
+    ["search_path", config.search_path.map(printIdentifier).join(", ")],
     ["application_name", sanitiseName(`sallyport:${id} ${client.applicationName}`.trim())],
     ...client.settings,
   ];

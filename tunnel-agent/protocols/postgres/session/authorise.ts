@@ -4,8 +4,8 @@
  * of time stay the same, since a policy may also speak about the time.
  *
  * An unqualified name is decided for every schema that the session's search_path has ever had: whichever of them the
- * server picks, now or after a rollback, was asked for (PG-17). The implicit pg_catalog is one of them for functions
- * and for relations named pg_…; no other relation can be in it.
+ * server picks, now or after a rollback, was asked for (PG-17). What the implicit pg_catalog may hold, the analysis
+ * has already named.
  */
 import { printResource } from "../../../../policy/resource.ts";
 import type { Decision, Resource } from "../../../../policy/types.ts";
@@ -79,14 +79,14 @@ export class Authoriser {
   readonly #options: MachineOptions;
   readonly #names: Names;
   readonly #known = new Map<string, KnownSql>();
-  readonly #schemas: Set<string>;
+  readonly #schemas = new Set<string>();
   /** Grows with every schema that is added. */
   #schemasVersion = 0;
 
   constructor(options: MachineOptions, names: Names) {
     this.#options = options;
     this.#names = names;
-    this.#schemas = new Set(options.searchPath);
+    this.addSchemas(options.searchPath);
   }
 
   know(sql: string): Result<KnownSql, UnknownSql> {
@@ -163,9 +163,7 @@ export class Authoriser {
         return { decision, effects: records, refusal: approvalRequired(decision), reason: `approval_required: ${decision.reason}` };
       case "deny": {
         const hint =
-          ambiguous === undefined
-            ? undefined
-            : `"${ambiguous}" is not qualified, so it was asked for in ${[...paths].join(", ")} and pg_catalog.`;
+          ambiguous === undefined ? undefined : `"${ambiguous}" is not qualified, so it was asked for in ${[...paths].join(", ")}.`;
         return { decision, effects: records, refusal: deniedByPolicy(decision, hint), reason: `denied: ${decision.reason}` };
       }
     }
@@ -255,23 +253,22 @@ export class Authoriser {
       case "schema":
         return [{ type: "schema", target, schema: object.name }];
       case "table":
-        return places(object.schema, schemas, object.name.startsWith("pg_")).map((schema) => ({
+        return places(object.schema, schemas).map((schema) => ({
           type: "table",
           target,
           schema,
           table: object.name,
         }));
       case "function":
-        return places(object.schema, schemas, true).map((schema) => ({ type: "function", target, schema, name: object.name }));
+        return places(object.schema, schemas).map((schema) => ({ type: "function", target, schema, name: object.name }));
     }
   }
 }
 
-function places(schema: string | undefined, schemas: ReadonlySet<string>, catalogue: boolean): string[] {
+/** With no schema to look in, a name can only be the catalogue's. */
+function places(schema: string | undefined, schemas: ReadonlySet<string>): string[] {
   if (schema !== undefined) return [schema];
-  const all = new Set(schemas);
-  if (catalogue || all.size === 0) all.add("pg_catalog");
-  return [...all];
+  return schemas.size === 0 ? ["pg_catalog"] : [...schemas];
 }
 
 export function subjectOf(statements: readonly Statement[]): Subject {

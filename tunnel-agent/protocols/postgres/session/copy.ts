@@ -26,8 +26,7 @@ export function onCopyData(core: Core, length: number): "stream" | "skip" {
   // The backend fails the copy; the client hears why, and what it sends until then is dropped.
   core.copyIn = "overrun";
   core.instead = { refusal: over(limit), until: Number.POSITIVE_INFINITY, dropping: false };
-  endCopy(core);
-  core.tell((writer) => writeCopyFail(writer, "sallyport: over the limit"));
+  endCopy(core, (writer) => writeCopyFail(writer, "sallyport: over the limit"));
   return "skip";
 }
 
@@ -35,9 +34,13 @@ function over(limit: number): Refusal {
   return { code: SQLSTATE.program_limit_exceeded, message: `sallyport: COPY FROM STDIN is limited to ${limit} bytes` };
 }
 
-function endCopy(core: Core): void {
+function endCopy(core: Core, write: Parameters<Core["tell"]>[0]): void {
   const { front } = core;
-  if (front !== undefined && "phase" in front) front.phase = "copy-done";
+  core.tell(write);
+  if (front === undefined || !("phase" in front)) return;
+  front.phase = "copy-done";
+  // The server would keep the answer to an Execute back until Sync, and Sync waits here for that answer.
+  if (front.kind === "execute") core.tell((writer) => writeBare(writer, "Flush"));
 }
 
 /** CopyDone, or CopyFail with its reason. */
@@ -47,9 +50,10 @@ export function onCopyEnd(core: Core, failure: string | null): void {
   core.copyIn = null;
   core.barrier = core.front ?? null;
   if (overrun) return;
-  endCopy(core);
-  if (failure === null) core.tell((writer) => writeBare(writer, "CopyDone"));
-  else core.tell((writer) => writeCopyFail(writer, failure.slice(0, MAX_REASON)));
+  endCopy(core, (writer) => {
+    if (failure === null) writeBare(writer, "CopyDone");
+    else writeCopyFail(writer, failure.slice(0, MAX_REASON));
+  });
 }
 
 /** The copy ended from the backend's side: what the client still sends of it is dropped. */
