@@ -1,6 +1,7 @@
 /**
  * Making `Problem`s: where, which rule, and what to write instead. Nothing here judges; the readers and the linter do.
  */
+import type { Rule } from "./rules.ts";
 import type { Problem } from "./types.ts";
 
 export interface Place {
@@ -8,7 +9,7 @@ export interface Place {
   readonly column: number;
 }
 
-export function problem(severity: Problem["severity"], rule: string, file: string, message: string, place?: Place): Problem {
+export function problem(severity: Problem["severity"], rule: Rule, file: string, message: string, place?: Place): Problem {
   return place === undefined
     ? { file, severity, rule, message }
     : { file, line: place.line, column: place.column, severity, rule, message };

@@ -2,6 +2,7 @@
  * gateway.yaml → `GatewayConfig`. Durations are written `90s`, `15m`, `8h`, `30d`. An issuer needs its exact `iss`, or
  * only its provider where the provider has one public issuer.
  */
+import type { Rule } from "../rules.ts";
 import { MAX_TOKEN_AGE_S, SESSION_MAX_S, SESSIONS_PER_IDENTITY } from "../../protocol/limits.ts";
 import { problem } from "../problem.ts";
 import { PROVIDER_NAMES, PROVIDERS } from "../providers.ts";
@@ -47,7 +48,7 @@ export function readGateway(file: string, document: YamlDocument, problems: Prob
   const before = problems.length;
   const raw = shaped(file, document, Gateway, problems);
   if (raw === undefined) return undefined;
-  const fault = (path: readonly PropertyKey[], rule: string, message: string) =>
+  const fault = (path: readonly PropertyKey[], rule: Rule, message: string) =>
     problems.push(problem("error", rule, file, message, document.locate(path)));
   const seen = new Set<string>();
   const issuers = raw.issuers.map((entry, index): IssuerConfig => {

@@ -2,6 +2,7 @@
  * identities/*.yaml → identity declarations and their grants. One YAML document is one identity; a file may hold
  * several, separated by `---`. What the grants mean is bundle/grants.ts; whether the match is strong is lint/identity.ts.
  */
+import type { Rule } from "../rules.ts";
 import { z } from "zod";
 import { actionEntry, ACTION_GROUPS, ACTIONS, isActionGroup } from "../actions.ts";
 import { problem, suggestion, type Place } from "../problem.ts";
@@ -69,7 +70,7 @@ export interface IdentityFile {
   locate(path: readonly PropertyKey[]): Place;
 }
 
-type Fault = (path: readonly PropertyKey[], rule: string, message: string) => void;
+type Fault = (path: readonly PropertyKey[], rule: Rule, message: string) => void;
 
 function checkActions(actions: readonly string[], path: readonly PropertyKey[], onGateway: boolean, fault: Fault): void {
   const fits = (action: string) => (actionEntry(action)?.on[0] === "gateway" || action.startsWith("gateway:")) === onGateway;

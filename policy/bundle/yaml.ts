@@ -5,6 +5,7 @@
  * Refused: duplicate keys, tags, anchors and aliases (a small file must not unfold into a large one), keys that
  * are not text. Not checked here: the shape, which is zod's.
  */
+import type { Rule } from "../rules.ts";
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments, visit, type Document, type Node } from "yaml";
 import type { z } from "zod";
 import type { Problem } from "../types.ts";
@@ -74,7 +75,7 @@ interface Read {
 /** What the parser accepts and we do not. */
 function refusals(file: string, document: Document, place: (offset: number) => Place): readonly Problem[] {
   const problems: Problem[] = [];
-  const refuse = (node: Node, rule: string, message: string): void => {
+  const refuse = (node: Node, rule: Rule, message: string): void => {
     problems.push(problem("error", rule, file, message, place(node.range?.[0] ?? 0)));
   };
   visit(document, (key, node) => {

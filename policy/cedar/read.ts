@@ -3,6 +3,7 @@
  * grammar: strings with backslash escapes, `//` comments, and `;`, which ends a policy and occurs nowhere else. A text
  * that breaks this rule fails to parse; it cannot become another policy.
  */
+import type { Rule } from "../rules.ts";
 import { problem, placeAt, suggestion, type Place } from "../problem.ts";
 import type { Problem } from "../types.ts";
 import type { CedarModule, DetailedError, PolicyJson } from "./module.ts";
@@ -70,11 +71,11 @@ export interface Annotated {
   readonly approvals: readonly string[];
   readonly approvalMin: number;
   readonly reason: string | undefined;
-  readonly faults: readonly { readonly rule: string; readonly message: string }[];
+  readonly faults: readonly { readonly rule: Rule; readonly message: string }[];
 }
 
 export function readAnnotations(json: PolicyJson): Annotated {
-  const faults: { rule: string; message: string }[] = [];
+  const faults: { rule: Rule; message: string }[] = [];
   const notes = json.annotations ?? {};
   for (const note of Object.keys(notes)) {
     if (!ANNOTATIONS.includes(note))

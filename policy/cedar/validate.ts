@@ -2,6 +2,7 @@
  * Type-checks policies against the schema, with the errors' places mapped back to the user's file. Cedar's warnings
  * are errors here when they mean that a policy can never apply: a forbid that never fires is a hole.
  */
+import type { Rule } from "../rules.ts";
 import { problem, type Place } from "../problem.ts";
 import { CEDAR_SCHEMA } from "../schema.ts";
 import type { Problem } from "../types.ts";
@@ -14,7 +15,7 @@ const withoutPolicyPrefix = (message: string): string => message.replaceAll(/for
 
 interface Found {
   readonly severity: Problem["severity"];
-  readonly rule: string;
+  readonly rule: Rule;
   readonly policy: PolicySource;
   readonly place: Place;
   readonly message: string;
@@ -52,7 +53,7 @@ export function validatePolicies(cedar: CedarModule, policies: readonly PolicySo
       ),
     ];
   }
-  const found = (severity: Problem["severity"], rule: string, policyId: string, error: DetailedError): Found[] => {
+  const found = (severity: Problem["severity"], rule: Rule, policyId: string, error: DetailedError): Found[] => {
     const policy = byId.get(policyId) ?? any;
     const place = policy.origin === "grant" ? policy.place : errorPlace(policy.place, policy.text, error);
     return [{ severity, rule, policy, place, message: withoutPolicyPrefix(cedarMessage(error)) }];

@@ -3,6 +3,7 @@
  * groups in `@approval`; it asks in plain `when { … context.approvals.contains("group") … }`, so that more consent can
  * never take a right away and none is wider than its annotation. A forbid is final: it asks nobody.
  */
+import type { Rule } from "../rules.ts";
 import type { PolicySource } from "../cedar/source.ts";
 import { problem } from "../problem.ts";
 import type { IdentityDeclaration, Problem } from "../types.ts";
@@ -58,7 +59,7 @@ function collect(value: Json | undefined, plain: boolean, use: Use): void {
 export function lintApprovalUse(policy: PolicySource): readonly Problem[] {
   const use: Use = { groups: new Set(), odd: false };
   for (const clause of policy.json.conditions) collect(clause.body as unknown as Json, clause.kind === "when", use);
-  const say = (rule: string, message: string): readonly Problem[] => [problem("error", rule, policy.file, message, policy.place)];
+  const say = (rule: Rule, message: string): readonly Problem[] => [problem("error", rule, policy.file, message, policy.place)];
   const asks = use.odd || use.groups.size > 0;
   if (policy.effect === "forbid") {
     return asks || policy.approvals.length > 0
@@ -92,7 +93,7 @@ export function lintApprovalUse(policy: PolicySource): readonly Problem[] {
 export function lintApprovalGroups(policy: PolicySource, identities: readonly IdentityDeclaration[]): readonly Problem[] {
   return policy.approvals.flatMap((group) => {
     const members = identities.filter((identity) => identity.groups.includes(group));
-    const say = (severity: Problem["severity"], rule: string, message: string): readonly Problem[] => [
+    const say = (severity: Problem["severity"], rule: Rule, message: string): readonly Problem[] => [
       problem(severity, rule, policy.file, message, policy.place),
     ];
     if (members.length === 0)

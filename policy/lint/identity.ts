@@ -2,6 +2,7 @@
  * Is an identity's match strong? A match must hold an immutable id of its provider; `sub` alone, display names and
  * wildcards are refused unless the entry says `allow_weak_match: true`, which then is the reviewer's to see.
  */
+import type { Rule } from "../rules.ts";
 import type { IdentityFile } from "../bundle/identity.ts";
 import { problem } from "../problem.ts";
 import { DISPLAY_CLAIMS, PROVIDERS, type Provider } from "../providers.ts";
@@ -34,7 +35,7 @@ function weakness(entry: MatchEntry, provider: Provider): string | undefined {
 export function lintIdentity(identity: IdentityFile, gateway: GatewayConfig): readonly Problem[] {
   const { declaration } = identity;
   const problems: Problem[] = [];
-  const say = (severity: Problem["severity"], rule: string, path: readonly PropertyKey[], message: string): void => {
+  const say = (severity: Problem["severity"], rule: Rule, path: readonly PropertyKey[], message: string): void => {
     problems.push(problem(severity, rule, declaration.file, message, identity.locate(path)));
   };
   for (const [index, entry] of declaration.match.entries()) {

@@ -41,5 +41,6 @@ it("decides allow, hold and deny in workerd", () => {
 
 it("reports problems in workerd as in Node", () => {
   const compiled = compileBundle({ ...FILES, "policies/bad.cedar": "permit (principal, action, resource) when { context.nope };" });
-  expect(compiled.ok ? [] : compiled.error).toMatchObject([{ file: "policies/bad.cedar", line: 1, column: 46, rule: "cedar-type" }]);
+  const errors = compiled.ok ? [] : compiled.error.filter((problem) => problem.severity === "error");
+  expect(errors).toMatchObject([{ file: "policies/bad.cedar", line: 1, column: 45, rule: "cedar-type" }]);
 });
