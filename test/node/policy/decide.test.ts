@@ -182,6 +182,29 @@ describe("bounded state", () => {
     expect(parsed).toBe(MAX_POLICY_SETS + 2);
   });
 
+  it("a set that cannot be parsed denies, and leaves no other set in its place", () => {
+    const cedar = loadCedar();
+    let broken = false;
+    const failing = {
+      ...cedar,
+      preparsePolicySet: (...args: Parameters<typeof cedar.preparsePolicySet>) =>
+        broken ? { type: "failure" as const, errors: [] } : cedar.preparsePolicySet(...args),
+    };
+    const compile = createPolicyCompiler(failing);
+    const open = compile(bundle("  - { target: orders-db, actions: [pg:all] }\n"));
+    const closed = compile(bundle(READ));
+    if (!open.ok || !closed.ok) throw new Error("does not compile");
+    expect(decide(open.value, "pg:drop", table("orders")).outcome).toBe("allow");
+    broken = true;
+    expect(decide(closed.value, "pg:select", table("orders"))).toMatchObject({
+      outcome: "deny",
+      reason: "the policies could not be parsed",
+    });
+    broken = false;
+    expect(decide(closed.value, "pg:select", table("items")).outcome).toBe("allow");
+    expect(decide(closed.value, "pg:drop", table("orders")).outcome).toBe("deny");
+  });
+
   it("a decision is kept by everything that it depends on", () => {
     const cedar = `permit (principal, action == Action::"pg:select", resource) when { context.workload has ref && context.workload.ref == "main" };
 @id("later") forbid (principal, action == Action::"pg:select", resource) when { context.now >= datetime("2026-11-22T12:00:05Z") };`;
