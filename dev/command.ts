@@ -11,7 +11,7 @@ import { DevConfigError, printBundleProblem, startDevGateway } from "./gateway.t
 import { mintDevToken } from "./token.ts";
 
 interface DevCommandOptions {
-  readonly config: string;
+  readonly config?: string;
   readonly port: number;
   readonly coupling: "coupled" | "relay";
   readonly agent: boolean;
@@ -20,6 +20,7 @@ interface DevCommandOptions {
 }
 
 interface TokenCommandOptions {
+  readonly config: string;
   readonly provider: string;
   readonly claim: readonly string[];
   readonly issuer?: string;
@@ -60,7 +61,7 @@ export function declare(command: Command): void {
   // `dev token --config DIR`: the option belongs to whichever of the two it follows.
   command.enablePositionalOptions();
   command
-    .requiredOption("--config <dir>", "the directory of agent.yaml and sallyport/")
+    .option("--config <dir>", "the directory of agent.yaml and sallyport/")
     .option("--port <n>", "the gateway's port; 0: any free one", wholeNumber(0, 65_535), 8787)
     .addOption(new Option("--coupling <kind>", "how the edge joins sockets").choices(["coupled", "relay"]).default("coupled"))
     .option("--no-agent", "boot the edge alone; enrol your own agents")
@@ -81,12 +82,11 @@ export function declare(command: Command): void {
     )
     .option("--issuer <iss>", "another issuer than gateway.yaml's first of this provider")
     .option("--audience <aud>", "another audience than gateway.yaml's")
-    .action(async (options: TokenCommandOptions, self: Command) => {
-      const { config } = self.optsWithGlobals<{ config: string }>();
+    .action(async (options: TokenCommandOptions) => {
       out(
         await mendable(() =>
           mintDevToken({
-            directory: config,
+            directory: options.config,
             provider: options.provider,
             claims: options.claim,
             issuer: options.issuer,
@@ -99,10 +99,14 @@ export function declare(command: Command): void {
 }
 
 async function run(options: DevCommandOptions): Promise<void> {
+  const { config } = options;
+  // Not a required option of commander's: those of a parent bind its subcommands too.
+  if (config === undefined)
+    throw new CommandFailed(EXIT.usage, "which directory? Give --config DIR; sallyport dev --help says what it holds");
   const agentLog = { write: (line: string) => void (options.verbose === true && process.stderr.write(line)) };
   const gateway = await mendable(() =>
     startDevGateway({
-      directory: options.config,
+      directory: config,
       port: options.port,
       env: process.env,
       agentLog,

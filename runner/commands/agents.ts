@@ -39,7 +39,7 @@ export function declare(command: Command): void {
   );
   withGateway(command.command("enrol").description("Make a one-time token with which one agent enrols."))
     .requiredOption("--site <name>", "the site that the agent belongs to")
-    .option("--target <name…>", "let it serve these targets only")
+    .option("--target <name...>", "let it serve these targets only")
     .option("--ttl <seconds>", "how long the token is good; default a day", wholeNumber(60, 7 * 24 * 3600))
     .option("--bootstrap", "with SALLYPORT_BOOTSTRAP_SECRET, while no bundle is active")
     .action(async (options: EnrolOptions) => {

@@ -45,7 +45,7 @@ export function declare(command: Command): void {
     .argument("[resource]", "such as public.orders or public.f()")
     .requiredOption("--identity <name>", "who asks")
     .option("--directory <path>", DIRECTORY, "sallyport")
-    .option("--approved <group…>", "groups that have approved it")
+    .option("--approved <group...>", "groups that have approved it")
     .option("--environment <name>", "the target's environment, as its agent announces it")
     .option("--json", "machine-readable output")
     .addHelpText("after", "\nExample:\n  sallyport policy explain orders-db pg:drop public.orders --identity orders-ci")

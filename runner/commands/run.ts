@@ -31,7 +31,7 @@ function split(operands: readonly string[], command: Command): { targets: readon
 
 export function declare(command: Command): void {
   withTunnel(command)
-    .argument("<target…>", "the targets that the command needs")
+    .argument("<target...>", "the targets that the command needs")
     .usage("[OPTION…] TARGET [TARGET…] -- COMMAND [ARGUMENT…]")
     .addHelpText("after", HELP)
     .action(async (operands: string[], options: TunnelOptions) => {

@@ -15,7 +15,7 @@ export function declare(command: Command): void {
     .addOption(new Option("--state <state>", "in one state").choices(["opening", "active", "ended"]))
     .action(list);
   withFilters(withGateway(command.command("search").description("Commands whose text has all of the words, newest first.")))
-    .argument("[words…]", "words to find; none: all commands")
+    .argument("[words...]", "words to find; none: all commands")
     .option("--session <id>", "of one session")
     .addHelpText(
       "after",
@@ -34,7 +34,7 @@ export function declare(command: Command): void {
   )
     .argument("[id]", "the session; or none with --file and --key")
     .option("--file <path>", "an exported recording, checked offline")
-    .option("--key <key…>", "AGENT=PUBLIC_KEY to check against (sallyport agents list --json shows them)")
+    .option("--key <key...>", "AGENT=PUBLIC_KEY to check against (sallyport agents list --json shows them)")
     .addHelpText(
       "after",
       "\nExit status: 0 whole and sealed, 1 not.\n\nExamples:\n  sallyport sessions verify ses_…\n  sallyport sessions verify --file ses_….ndjson --key agt_…=…",
