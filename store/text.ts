@@ -5,8 +5,8 @@
 
 // C0, DEL, C1, line and paragraph separators, and the bidirectional controls that reorder what is displayed (GW-13).
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-// A compact JWS: three base64url parts, the first of which begins `{"`.
-const TOKEN = /eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*/g;
+// A compact JWS, whole or cut: base64url parts, the first of which begins `{"`.
+const TOKEN = /eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*/g;
 
 const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
