@@ -207,13 +207,14 @@ async function run(parts: Parts): Promise<RunningAgent> {
     stats: metrics,
     dial: gateway.dial,
     gatewayNow: () => uplink.gatewayNow(),
-    maskText: (text) => redactor.redact(maskText(text)),
+    maskText,
+    redact: (json) => redactor.redact(json),
     onSegment: (segment) => uploader.add(segment),
     onEnded: (session, end) => uplink.ended(session, end),
     onRefused: (session, end) => uplink.refused(session, end),
   });
-  closeEarlierRecordings(spool, identity, uploader, uplink, log);
   const health = await serveHealth(config.health.listen, read, metrics);
+  closeEarlierRecordings(spool, identity, uploader, uplink, log);
   uplink.start();
   log.info(
     { agent: identity.agent, site: identity.site, gateway: parts.gateway, targets: [...targets.keys()], health: health.address, version },

@@ -27,13 +27,17 @@ export function ailments(health: Health): string[] {
   return reasons;
 }
 
+export class ListenError extends Error {
+  override name = "ListenError";
+}
+
 export interface HealthServer {
   /** host:port; the port is the real one where 0 was configured. */
   readonly address: string;
   close(): Promise<void>;
 }
 
-/** `listen`: host:port, IPv6 in brackets. Rejects with a sentence when the address cannot be used. */
+/** `listen`: host:port, IPv6 in brackets. Rejects with ListenError, a sentence, when the address cannot be used. */
 export async function serveHealth(listen: string, read: () => Health, metrics: Metrics): Promise<HealthServer> {
   const colon = listen.lastIndexOf(":");
   const host = listen.slice(0, colon);
@@ -64,7 +68,7 @@ export async function serveHealth(listen: string, read: () => Health, metrics: M
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => {
       const code = "code" in error ? String(error.code) : error.message;
-      reject(new Error(`health.listen ${listen} cannot be used (${code}): write another port in agent.yaml`));
+      reject(new ListenError(`health.listen ${listen} cannot be used (${code}): write another port in agent.yaml`));
     });
     server.listen(Number(listen.slice(colon + 1)), host.replace(/^\[|\]$/g, ""), resolve);
   });

@@ -9,6 +9,7 @@ import type { SessionEnd } from "../link/types.ts";
 import type { Dispatch, TargetAnnouncement } from "../protocol/agent-control.ts";
 import { parseSessionId, type SessionId } from "../protocol/ids.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
+import { describeFault } from "./fault-domain.ts";
 import { LiveSession, type LiveSessionOptions } from "./live-session.ts";
 import { RecordingUnavailable } from "./recording/recorder.ts";
 import { SessionRecording, type RecordingStats, type Segment } from "./recording/recording.ts";
@@ -33,6 +34,8 @@ export interface SessionsOptions extends Pick<
   readonly identity: AgentIdentity;
   readonly targets: ReadonlyMap<string, ServedTarget>;
   readonly spool: Spool;
+  /** Takes known credentials out of an event's JSON. */
+  readonly redact: (json: string) => string;
   readonly onSegment: (segment: Segment) => void;
   readonly stats: RecordingStats & { session(target: string, code: string): void };
   readonly onEnded: (session: string, end: SessionEnd) => void;
@@ -75,6 +78,9 @@ export class Sessions {
         "session refused",
       );
       this.#o.onRefused(dispatch.session, opened.error);
+    } catch (error) {
+      this.#o.log.error({ session: dispatch.session, ...describeFault(error) }, "a dispatch failed inside the agent");
+      this.#o.onRefused(dispatch.session, { code: "internal", message: "The session could not be begun: the agent failed." });
     } finally {
       this.#opening.delete(dispatch.session);
     }
@@ -163,7 +169,16 @@ export class Sessions {
     let recording: SessionRecording;
     try {
       const file = spool.create(id);
-      const common = { session: id, target: dispatch.target, agent: identity.agent, sign: identity.sign, now, stats, onSegment };
+      const common = {
+        session: id,
+        target: dispatch.target,
+        agent: identity.agent,
+        sign: identity.sign,
+        now,
+        stats,
+        onSegment,
+        redact: this.#o.redact,
+      };
       recording = new SessionRecording({ ...common, file, bundle: () => policy.version });
       try {
         const { name, protocol } = target.announcement;

@@ -1,10 +1,10 @@
 /**
- * Belt and braces for invariant 1: knows the credentials that were read and takes them out of any text that is
- * about to be logged or recorded. It finds a value as it is and in its JSON form; it does not find transformed ones
- * (base64, hashes) and leaves values shorter than MIN_LENGTH alone, since they would mangle ordinary text. That no
- * code puts a credential into such a text in the first place is the real rule.
+ * Belt and braces for invariant 1: knows the credentials that were read and takes them out of every log line and every
+ * recorded event, both JSON. It does not find transformed ones (base64, hashes), and leaves values shorter than
+ * MIN_LENGTH alone: a password such as `postgres` would mangle ordinary text. That no code puts a credential into such
+ * a text in the first place is the real rule.
  */
-const MIN_LENGTH = 8;
+const MIN_LENGTH = 12;
 /** Values kept for one reference: a rotated one may still be in use by open connections. */
 const KEPT = 4;
 
@@ -21,17 +21,16 @@ export class Redactor {
     this.#byReference.set(reference, [value, ...values].slice(0, KEPT));
     const all = new Set<string>();
     for (const known of this.#byReference.values()) {
-      for (const text of known) {
-        all.add(text);
-        all.add(JSON.stringify(text).slice(1, -1));
-      }
+      // As it stands inside a JSON string; the bare form could match JSON's own quotes and commas.
+      for (const text of known) all.add(JSON.stringify(text).slice(1, -1));
     }
     // Longest first, so that a value that contains another goes as a whole.
     this.#needles = [...all].sort((a, b) => b.length - a.length);
   }
 
-  redact(text: string): string {
-    let clean = text;
+  /** `json`: a JSON text. It stays one. */
+  redact(json: string): string {
+    let clean = json;
     for (const needle of this.#needles) if (clean.includes(needle)) clean = clean.replaceAll(needle, REDACTED);
     return clean;
   }

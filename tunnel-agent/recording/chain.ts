@@ -18,15 +18,17 @@ export interface Line {
 export class EventChain {
   readonly #session: string;
   readonly #head: string;
+  readonly #redact: (json: string) => string;
   #seq: number;
   #prev: string;
 
-  /** Goes on after an existing log when `seq` and `prev` are given. */
-  constructor(session: string, seq = 0, prev: string = FIRST_PREV) {
+  /** Goes on after an existing log when `seq` and `prev` are given. `redact`: takes known credentials out of an event's JSON. */
+  constructor(session: string, seq = 0, prev: string = FIRST_PREV, redact: (json: string) => string = (json) => json) {
     this.#session = session;
     this.#head = `{"v":1,"session":${JSON.stringify(session)},"seq":`;
     this.#seq = seq;
     this.#prev = prev;
+    this.#redact = redact;
   }
 
   /** The place of the next event. */
@@ -36,7 +38,7 @@ export class EventChain {
 
   /** `at`: ms since the epoch. */
   line(event: NewEvent, at: number): Line {
-    const text = `${this.#head}${this.#seq},"at":${at},"prev":"${this.#prev}",${JSON.stringify(event).slice(1, -1)}`;
+    const text = `${this.#head}${this.#seq},"at":${at},"prev":"${this.#prev}",${this.#redact(JSON.stringify(event)).slice(1, -1)}`;
     const hash = createHash("sha256").update(text).digest("hex");
     return { bytes: Buffer.from(`${text},"hash":"${hash}"}\n`), hash };
   }

@@ -7,7 +7,7 @@
  * written (full disk), `end` says so and may be called again; the next start of the agent recovers what is left.
  */
 import { MAX_EVENT_BYTES, SEGMENT_TARGET_BYTES } from "../../protocol/limits.ts";
-import type { NewEvent } from "../../protocol/recording/event.ts";
+import { FIRST_PREV, type NewEvent } from "../../protocol/recording/event.ts";
 import type { SessionEnd } from "../../link/types.ts";
 import { EventChain, type Line, type Sign } from "./chain.ts";
 import { RecordingUnavailable, type EventOf, type SessionRecorder } from "./recorder.ts";
@@ -42,8 +42,8 @@ export interface RecordingOptions {
   readonly bundle: () => number;
   readonly onSegment: (segment: Segment) => void;
   readonly stats: RecordingStats;
-  readonly chain?: EventChain;
-  readonly segments?: number;
+  /** Takes known credentials out of an event's JSON. */
+  readonly redact: (json: string) => string;
 }
 
 /** First flush after this long, ms; a long session's segments grow: one more second for each 60 segments, up to ten. */
@@ -57,7 +57,7 @@ export class SessionRecording implements SessionRecorder {
   #commands = 0;
   /** Commands that were recorded and have no outcome yet, with the outcome to give when none comes. */
   readonly #open = new Map<number, "unknown" | "refused">();
-  #segments: number;
+  #segments = 0;
   #segmentStart: number;
   #timer: NodeJS.Timeout | undefined;
   #ended = false;
@@ -65,8 +65,7 @@ export class SessionRecording implements SessionRecorder {
 
   constructor(options: RecordingOptions) {
     this.#o = options;
-    this.#chain = options.chain ?? new EventChain(options.session);
-    this.#segments = options.segments ?? 0;
+    this.#chain = new EventChain(options.session, 0, FIRST_PREV, options.redact);
     this.#segmentStart = options.file.size;
   }
 

@@ -117,7 +117,7 @@ describe("exec:", () => {
 
 describe("the redactor, belt and braces", () => {
   test("takes a value that was read out of log lines, also JSON-escaped, also inside a message", async () => {
-    const odd = 'quote" back\\slash';
+    const odd = 'quote" back\\slash tail';
     await read(file("odd", odd));
     await read("env:ORDERS");
     const log = createLog({ level: "info", redactor, destination: { write: (line) => void (logged += line) } });

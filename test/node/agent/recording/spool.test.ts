@@ -7,7 +7,7 @@ import { MAX_EVENT_BYTES, SEGMENT_TARGET_BYTES } from "../../../../protocol/limi
 import type { RecordingEvent } from "../../../../protocol/recording/event.ts";
 import { recover } from "../../../../tunnel-agent/recording/recover.ts";
 import { RecordingUnavailable } from "../../../../tunnel-agent/recording/recorder.ts";
-import { RESERVE_BYTES } from "../../../../tunnel-agent/recording/spool.ts";
+import { RESERVE_BYTES, Spool } from "../../../../tunnel-agent/recording/spool.ts";
 import { bench, command, newSession, recoverOptions, verifyLog, type Bench } from "../support/recordings.ts";
 
 let b: Bench;
@@ -187,7 +187,7 @@ describe("a real full disk", () => {
     expect(typesOf(log).filter((type) => type === "command")).toHaveLength(commands);
     // The next start, with room again, seals it.
     const directory = path.slice(0, path.lastIndexOf("/"));
-    const spool = new (b.spool.constructor as typeof import("../../../../tunnel-agent/recording/spool.ts").Spool)({
+    const spool = new Spool({
       directory,
       maxBytes: 1e9,
       fsync: true,

@@ -52,9 +52,9 @@ export class TestGateway {
   /** Answers an upload instead of storing it. */
   uploadStatus: number | undefined;
   enrolStatus: number | undefined;
-  /** False: control messages are taken off the wire and forgotten, and no pong is sent. */
-  answering = true;
   #waiting: (() => void)[] = [];
+  /** What a socket said while its pair was missing. */
+  readonly #early = new WeakMap<WebSocket, [Buffer, boolean][]>();
 
   private constructor(server: Server, tokens: readonly string[]) {
     this.#server = server;
@@ -86,6 +86,13 @@ export class TestGateway {
   push(version: number, files: BundleFiles, digest = createHash("sha256").update(bundleDigestText(files)).digest("hex")): void {
     this.bundle = { version, digest, files };
     this.send({ type: "bundle", ...this.bundle });
+  }
+
+  /** Cuts the control socket; what it had not read yet is lost. */
+  cutControl(): void {
+    const socket = this.control;
+    this.control = undefined;
+    socket?.terminate();
   }
 
   /** Waits until `condition` holds; it is looked at after everything that happens here. */
@@ -239,8 +246,8 @@ export class TestGateway {
   #control(socket: WebSocket, agent: string): void {
     this.control = socket;
     socket.on("message", (data: Buffer) => {
+      if (this.control !== socket) return;
       const text = data.toString();
-      if (!this.answering) return;
       if (text === "ping") {
         socket.send("pong");
         return;
@@ -277,9 +284,10 @@ export class TestGateway {
       pair[other]?.close();
       this.#happened();
     });
-    Object.assign(socket, { early });
-    const peer = pair[other] as (WebSocket & { early?: [Buffer, boolean][] }) | undefined;
-    for (const [data, binary] of peer?.early?.splice(0) ?? []) socket.send(data, { binary });
+    this.#early.set(socket, early);
+    const peer = pair[other];
+    const missed = peer === undefined ? undefined : this.#early.get(peer);
+    for (const [data, binary] of missed?.splice(0) ?? []) socket.send(data, { binary });
     this.#happened();
   }
 }

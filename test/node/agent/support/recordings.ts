@@ -76,6 +76,7 @@ export function bench(maxBytes = 1024 * 1024 * 1024): Bench {
         bundle: () => 1,
         onSegment: (segment) => segments.push(segment),
         stats: SILENT_STATS,
+        redact: (json) => json,
       });
       recording.start(START);
       return recording;
