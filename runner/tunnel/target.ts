@@ -17,6 +17,8 @@ import { ERRORS } from "../../protocol/errors.ts";
 
 /** Loopback by address: `localhost` may be two addresses, or a line in somebody's hosts file. */
 const LOOPBACK = "127.0.0.1";
+/** What no environment variable, file of variables or connection string should hold. */
+const UNPRINTABLE = /[\u0000-\u001f\u007f]/;
 /** How long streams may take to finish once their clients are gone, ms. */
 const DRAIN_MS = 1_000;
 /** How long clients may take to read what a session's end left for them, ms. */
@@ -77,6 +79,11 @@ function stateReporter(target: string, report: Reporter): (state: string, why: s
 /** Connects to a target and listens for its clients. @throws CommandFailed */
 export async function openTarget(gateway: GatewayClient, target: string, report: Reporter): Promise<OpenTarget> {
   const session = await openSession(gateway, target, report);
+  const { user, database } = session.ready;
+  if (UNPRINTABLE.test(`${user ?? ""}${database ?? ""}`)) {
+    await session.close();
+    throw new CommandFailed(EXIT.protocol, `${target}: the agent names a user or database with control characters: not handed on`);
+  }
   const { password, auth } = makeClientSecret(randomBytes);
   const clients = new Clients(session, auth);
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => clients.add(socket));

@@ -1,0 +1,73 @@
+/**
+ * The background process of `up`: opens the targets, tells its parent how to reach them over the channel that only the
+ * two have, and stays until `down`, a signal, or the end of its last session.
+ */
+import { createServer, type Socket } from "node:net";
+import { CommandFailed, EXIT } from "../exit.ts";
+import { openGateway } from "../gateway.ts";
+import { createReporter, toStderr } from "../reporter.ts";
+import { openTargets } from "../tunnel/targets.ts";
+import type { TargetAddress } from "../tunnel/target.ts";
+import { backgroundDirectory, removeState, saveState, socketPath } from "./state.ts";
+
+/** What the process tells its parent, once. */
+export type Report =
+  | { readonly type: "up"; readonly addresses: readonly TargetAddress[]; readonly identity: string | undefined }
+  | { readonly type: "failed"; readonly message: string; readonly status: number };
+
+export interface BackgroundOptions {
+  readonly id: string;
+  readonly gateway: string;
+  readonly targets: readonly string[];
+}
+
+export async function runInBackground({ id, gateway: origin, targets }: BackgroundOptions): Promise<void> {
+  const tell = (report: Report): Promise<void> =>
+    new Promise((resolve) => {
+      if (process.send === undefined) throw new Error("started without a parent to report to");
+      process.send(report, () => resolve());
+    });
+  try {
+    const directory = backgroundDirectory(process.env);
+    const gateway = openGateway(origin, process.env);
+    const opened = await openTargets(gateway, targets, createReporter({ json: true }, toStderr));
+    let ending: Promise<void> | undefined;
+    const end = (): Promise<void> => (ending ??= opened.close());
+    await listenForDown(socketPath(directory, id), end);
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void end());
+    saveState(directory, id, {
+      v: 1,
+      pid: process.pid,
+      gateway: origin,
+      started_at: Date.now(),
+      targets: opened.addresses.map(({ target, session, host, port }) => ({ target, session, host, port })),
+    });
+    await tell({ type: "up", addresses: opened.addresses, identity: gateway.identity });
+    process.disconnect();
+    await opened.ended;
+    await ending;
+    removeState(directory, id);
+    process.exit(EXIT.ok);
+  } catch (error) {
+    const known = error instanceof CommandFailed;
+    const message = error instanceof Error ? error.message : String(error);
+    await tell({ type: "failed", message, status: known ? error.status : EXIT.software });
+    process.exit(EXIT.software);
+  }
+}
+
+/** Whoever can write to the socket is this user. */
+function listenForDown(path: string, end: () => Promise<void>): Promise<void> {
+  const answer = async (socket: Socket): Promise<void> => {
+    await end();
+    socket.end("ended\n");
+  };
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => void answer(socket));
+    });
+    server.once("error", reject);
+    server.listen(path, resolve);
+  });
+}
