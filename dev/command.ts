@@ -65,7 +65,7 @@ export function declare(command: Command): void {
     .option("--port <n>", "the gateway's port; 0: any free one", wholeNumber(0, 65_535), 8787)
     .addOption(new Option("--coupling <kind>", "how the edge joins sockets").choices(["coupled", "relay"]).default("coupled"))
     .option("--no-agent", "boot the edge alone; enrol your own agents")
-    .option("--verbose", "the agent's log on stderr")
+    .option("--verbose", "the logs of the gateway and the agent on stderr")
     .option("--json", "print what runs as one line of JSON")
     .addHelpText("after", HELP)
     .action(run);
@@ -110,6 +110,7 @@ async function run(options: DevCommandOptions): Promise<void> {
       port: options.port,
       env: process.env,
       agentLog,
+      edgeLog: (line) => agentLog.write(`${line}\n`),
       version: versionOf(),
       agent: options.agent,
       coupling: options.coupling,

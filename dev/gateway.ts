@@ -32,6 +32,8 @@ export interface DevOptions {
   /** Environment of the agent's credentials. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly agentLog: DestinationStream;
+  /** What the Worker logs, a line each. */
+  readonly edgeLog?: (line: string) => void;
   readonly version: string;
   /** Start an agent from DIR/agent.yaml; default true. */
   readonly agent?: boolean;
@@ -141,6 +143,7 @@ export async function startDevGateway(options: DevOptions): Promise<DevGateway> 
         SALLYPORT_DEV_ISSUER: issuer.origin,
         SALLYPORT_COUPLING: options.coupling ?? "coupled",
       },
+      ...(options.edgeLog === undefined ? {} : { log: options.edgeLog }),
     });
     stops.push(() => edge.stop());
     const bundle = await publish(edge, secret, files);

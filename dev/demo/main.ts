@@ -100,7 +100,7 @@ async function demo(): Promise<void> {
     mintDevToken({ directory, provider: "github", claims: JOB, audience, now: Date.now() }),
   );
   cleanups.push(() => actions.stop());
-  const job = { ...actions.env, SALLYPORT_GATEWAY: gateway.origin, HOME: directory };
+  const job = { ...actions.env, SALLYPORT_GATEWAY: gateway.origin, SALLYPORT_AUDIENCE: "https://gate.shop.example", HOME: directory };
   say("It is shop/orders, environment production, branch main. It has no secrets at all,");
   say(`only GitHub's token endpoint in its environment: ${dim(job.ACTIONS_ID_TOKEN_REQUEST_URL)}`);
 
@@ -130,7 +130,7 @@ async function demo(): Promise<void> {
   command("sallyport can orders-db pg:delete public.orders");
   const can = await run([CLI, "can", "orders-db", "pg:delete", "public.orders"], job);
   output(can.stdout);
-  expectThat(can.code !== 0 && /deny/.test(can.stdout), "it may not delete orders, and learns so before it tries", can);
+  expectThat(can.code === 1 && can.stdout.startsWith("no:"), "it may not delete orders, and learns so before it tries", can);
 
   heading("Afterwards, an auditor looks");
   const auditor = async () => ({

@@ -13,6 +13,8 @@ export interface LocalEdgeOptions {
   readonly directory: string;
   /** Text bindings beside those of wrangler.toml. */
   readonly vars: Readonly<Record<string, string>>;
+  /** What the Worker logs, a line each; default: nowhere. */
+  readonly log?: (line: string) => void;
 }
 
 export interface LocalEdge {
@@ -51,7 +53,7 @@ async function applyMigrations(db: D1Like, migrations: readonly Migration[]): Pr
   }
 }
 
-export async function bootEdge({ bundle, port, directory, vars }: LocalEdgeOptions): Promise<LocalEdge> {
+export async function bootEdge({ bundle, port, directory, vars, log = () => {} }: LocalEdgeOptions): Promise<LocalEdge> {
   const { Miniflare, Log, LogLevel } = await import("miniflare");
   await mkdir(directory, { recursive: true });
   const { config } = bundle;
@@ -61,6 +63,7 @@ export async function bootEdge({ bundle, port, directory, vars }: LocalEdgeOptio
     host: "127.0.0.1",
     port: 0,
     cf: false,
+    handleStructuredLogs: ({ message }: { readonly message: string }) => log(message),
     log: new Log(LogLevel.WARN),
     telemetry: { enabled: false },
     resourcePersistencePath: directory,
