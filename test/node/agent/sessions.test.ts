@@ -244,7 +244,7 @@ describe("a session is not taken", () => {
     await sealed(client.session.id);
     expect(verified(client.session.id)).toMatchObject({ ok: true });
     // With the spool empty again, sessions are taken again.
-    await gateway.until(() => started.log().includes("session started"), "the agent runs on");
+    await gateway.until(() => gateway.heard("bundle_applied").length === 2, "the agent is connected again");
     const next = await connect(gateway);
     expect(await next.ask("select orders")).toBe("ok select orders");
   });
