@@ -38,7 +38,8 @@ connect.get("/v1/targets/:target/connect", async (c) => {
       resource: { type: "target", target: name.value },
       context: { approvals: [], workload: caller.workload, now },
     },
-    target === null ? undefined : targetFacts(target),
+    // Of a target nobody announced there are no facts; a grant by its name still earns the plainer answer below.
+    target === null ? { name: name.value, protocol: "", labels: [] } : targetFacts(target),
   );
   const about: Omit<Audit, "reason"> = {
     identity: caller.identity.name,
