@@ -1,6 +1,6 @@
 /**
  * Recordings in R2: `recordings/<session>/<segment, 8 digits>.ndjson`, each object written once and never
- * overwritten; segments are numbered from 0. This is the source of truth; D1 only indexes it. No authorisation here.
+ * overwritten (retention deletes it whole); segments are numbered from 0. This is the source of truth; D1 only indexes it. No authorisation here.
  */
 
 const prefix = (session: string): string => `recordings/${session}/`;
@@ -40,6 +40,14 @@ async function* segmentKeys(bucket: R2Bucket, session: string): AsyncGenerator<s
     for (const object of listed.objects) yield object.key;
     cursor = listed.truncated ? listed.cursor : undefined;
   } while (cursor !== undefined);
+}
+
+/** For retention alone. Throws when R2 does not let an object go. */
+export async function deleteRecording(bucket: R2Bucket, session: string): Promise<void> {
+  const keys: string[] = [];
+  for await (const name of segmentKeys(bucket, session)) keys.push(name);
+  // R2 takes at most 1,000 keys in one call.
+  for (let from = 0; from < keys.length; from += 1000) await bucket.delete(keys.slice(from, from + 1000));
 }
 
 /**

@@ -1,9 +1,11 @@
 /**
- * The gateway's composition root: the HTTP app of all routes, and the Durable Object classes. Every answer that is
+ * The gateway's composition root: the HTTP app of all routes, the scheduled cleaning, and the Durable Object classes. Every answer that is
  * not a WebSocket carries the same defensive headers; there is no CORS, since no browser page is a client.
  */
 import { Hono } from "hono";
+import type { Env } from "../durable-objects/env.ts";
 import type { GatewayEnv } from "./env.ts";
+import { forget } from "./forget.ts";
 import { problemResponse, refuseUnexpected } from "./refusal.ts";
 import { agents } from "./routes/agents.ts";
 import { bundles } from "./routes/bundles.ts";
@@ -47,4 +49,8 @@ for (const routes of [health, token, whoami, targets, connect, sockets, sessions
 app.notFound(() => problemResponse("not_found", null));
 app.onError((error, c) => refuseUnexpected(c, error));
 
-export default app;
+export default {
+  fetch: app.fetch,
+  /** By the cron trigger of wrangler.toml. */
+  scheduled: (_controller, env) => forget(env, Date.now()),
+} satisfies ExportedHandler<Env>;
