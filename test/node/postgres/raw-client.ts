@@ -41,7 +41,7 @@ export const CANCEL = 80_877_102;
 /** Fields of an ErrorResponse or NoticeResponse by letter. */
 export function fieldsOf(body: Buffer): Record<string, string> {
   const fields: Record<string, string> = {};
-  for (const part of body.toString("utf8").split("\0")) if (part !== "") fields[part[0]!] = part.slice(1);
+  for (const part of body.toString("utf8").split("\0")) if (part !== "") fields[part.slice(0, 1)] = part.slice(1);
   return fields;
 }
 
@@ -138,7 +138,7 @@ export class RawClient {
       const length = this.#bytes.readInt32BE(1) + 1;
       if (this.#bytes.length < length && !(await this.#have(length))) return taken;
       const bytes = this.#take(length);
-      taken.push({ type: String.fromCharCode(bytes[0]!), body: bytes.subarray(5) });
+      taken.push({ type: String.fromCharCode(bytes.readUInt8(0)), body: bytes.subarray(5) });
       if (taken.at(-1)?.type === type) return taken;
     }
   }

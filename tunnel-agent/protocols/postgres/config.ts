@@ -4,6 +4,7 @@
  */
 import { isIP } from "node:net";
 import { z } from "zod";
+import { MAX_SQL_BYTES } from "../../../protocol/limits.ts";
 import { CredentialReference } from "../../credentials/reference.ts";
 
 export type TargetAddress =
@@ -25,7 +26,12 @@ export function parseAddress(text: string): TargetAddress | null {
 
 /** Addresses whose bytes leave no machine. */
 export function isLocal(address: TargetAddress): boolean {
-  return address.kind === "unix" || address.host === "localhost" || address.host === "::1" || /^127\./.test(address.host);
+  return (
+    address.kind === "unix" ||
+    address.host === "localhost" ||
+    address.host === "::1" ||
+    (isIP(address.host) === 4 && address.host.startsWith("127."))
+  );
 }
 
 const name = z.string().min(1).max(63);
@@ -36,7 +42,7 @@ const DAY_S = 24 * 3600;
 
 export const Limits = z.strictObject({
   /** Text of one statement, bytes. */
-  statement_bytes: bytes(64 * MiB).default(MiB),
+  statement_bytes: bytes(MAX_SQL_BYTES).default(MAX_SQL_BYTES),
   /** One Bind with all its parameters, bytes; it is held in memory to be read whole. */
   bind_bytes: bytes(256 * MiB).default(16 * MiB),
   /** One row, bytes (PG-56). */

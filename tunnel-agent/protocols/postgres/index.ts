@@ -3,6 +3,7 @@
  * is what the agent calls; everything else here is behind it.
  */
 import type { TargetDeps, TargetProtocol, TargetServer } from "../../session.ts";
+import { AnalysisCache } from "./analysis.ts";
 import { isLocal, parseAddress, PostgresTargetConfig } from "./config.ts";
 import { CancelKeys } from "./keys.ts";
 import { serveConnection, type ServedTarget } from "./serve.ts";
@@ -35,7 +36,7 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
       password: credential === undefined ? undefined : () => credential.read(),
       protocol: config.max_protocol,
     },
-    analyse: await loadSqlParser(),
+    analysis: new AnalysisCache(await loadSqlParser()),
     keys: new CancelKeys(),
   };
   return {

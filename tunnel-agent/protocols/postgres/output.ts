@@ -33,23 +33,25 @@ export function isFatal(fields: ErrorFields): boolean {
 }
 
 /** Values of parameters that the client may see, by their form. What is not here, or looks otherwise, is not reported. */
-const REPORTED: Readonly<Record<string, RegExp>> = {
-  client_encoding: /^UTF8$/,
-  standard_conforming_strings: /^on$/,
-  server_version: /^[0-9A-Za-z .()~+:_-]{1,64}$/,
-  server_encoding: /^[A-Z0-9_]{1,32}$/,
-  integer_datetimes: /^(on|off)$/,
-  is_superuser: /^(on|off)$/,
-  in_hot_standby: /^(on|off)$/,
-  default_transaction_read_only: /^(on|off)$/,
-  DateStyle: /^(ISO|Postgres|SQL|German), (DMY|MDY|YMD)$/,
-  IntervalStyle: /^(postgres|postgres_verbose|sql_standard|iso_8601)$/,
-  TimeZone: /^[A-Za-z0-9_+\-/]{1,64}$/,
-  scram_iterations: /^[0-9]{1,10}$/,
-};
+const REPORTED: ReadonlyMap<string, RegExp> = new Map(
+  Object.entries({
+    client_encoding: /^UTF8$/,
+    standard_conforming_strings: /^on$/,
+    server_version: /^[0-9A-Za-z .()~+:_-]{1,64}$/,
+    server_encoding: /^[A-Z0-9_]{1,32}$/,
+    integer_datetimes: /^(on|off)$/,
+    is_superuser: /^(on|off)$/,
+    in_hot_standby: /^(on|off)$/,
+    default_transaction_read_only: /^(on|off)$/,
+    DateStyle: /^(ISO|Postgres|SQL|German), (DMY|MDY|YMD)$/,
+    IntervalStyle: /^(postgres|postgres_verbose|sql_standard|iso_8601)$/,
+    TimeZone: /^[A-Za-z0-9_+\-/]{1,64}$/,
+    scram_iterations: /^[0-9]{1,10}$/,
+  }),
+);
 
 export function mayReport(name: string, value: string): boolean {
-  return Object.hasOwn(REPORTED, name) && REPORTED[name]!.test(value);
+  return REPORTED.get(name)?.test(value) ?? false;
 }
 
 /** CommandComplete's tags are words and counts; anything else is not a tag. */

@@ -4,6 +4,7 @@
  * address, credential or log.
  */
 import type { Decision } from "../../../policy/types.ts";
+import { unreachable } from "../../../protocol/result.ts";
 import type { ErrorFields } from "./codec/backend.ts";
 import type { SqlRefusal } from "./sql/types.ts";
 
@@ -101,7 +102,10 @@ export function notAnalysed(refusal: SqlRefusal): Refusal {
     case "too-long":
       return {
         code: SQLSTATE.program_limit_exceeded,
-        message: `sallyport: the statement has ${refusal.bytes} bytes, and the limit is ${refusal.limit}`,
+        message:
+          refusal.tokens === undefined
+            ? `sallyport: the statement has ${refusal.bytes} bytes, and the limit is ${refusal.limit}`
+            : `sallyport: the statement has ${refusal.tokens} words and symbols, which is too many`,
       };
     case "too-deep":
       return { code: SQLSTATE.statement_too_complex, message: `sallyport: the statement nests deeper than ${refusal.limit} levels` };
@@ -110,6 +114,8 @@ export function notAnalysed(refusal: SqlRefusal): Refusal {
         code: SQLSTATE.name_too_long,
         message: "sallyport: an identifier is longer than 63 bytes, and PostgreSQL would cut it to another name",
       };
+    default:
+      return unreachable(refusal);
   }
 }
 

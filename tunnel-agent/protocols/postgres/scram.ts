@@ -36,7 +36,7 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 function xor(a: Buffer, b: Buffer): Buffer {
-  return Buffer.from(a.map((byte, i) => byte ^ b[i]!));
+  return Buffer.from(a.map((byte, i) => byte ^ b.readUInt8(i)));
 }
 
 /** Attributes `letter=value` in exactly this order, and nothing else: extensions (`m=`) are not understood, so refused. */

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { printIdentifier } from "../../../policy/resource.ts";
 import type { SessionContext, SessionEndReason, StreamOpen } from "../../session.ts";
+import type { AnalysisCache } from "./analysis.ts";
 import { admit, fatalBytes } from "./client/admit.ts";
 import { sanitiseName, type ClientParameters } from "./client/parameters.ts";
 import { ClientStartup } from "./client/startup.ts";
@@ -17,7 +18,6 @@ import { mayReport } from "./output.ts";
 import { SQLSTATE, type Refusal } from "./refusal.ts";
 import { Relay } from "./relay.ts";
 import { SessionMachine } from "./session/machine.ts";
-import type { MachineOptions } from "./session/types.ts";
 import { cancelAtTarget } from "./target/cancel.ts";
 import { connectTarget, type ConnectOptions } from "./target/connect.ts";
 import { login, type LoggedIn, type LoginOptions } from "./target/login.ts";
@@ -28,7 +28,7 @@ export interface ServedTarget {
   readonly config: PostgresTargetConfig;
   readonly connect: Omit<ConnectOptions, "signal">;
   readonly login: Pick<LoginOptions, "user" | "methods" | "password" | "protocol">;
-  readonly analyse: MachineOptions["analyse"];
+  readonly analysis: AnalysisCache;
   readonly keys: CancelKeys;
 }
 
@@ -176,8 +176,15 @@ async function reachWhileWanted(target: ServedTarget, parameters: [string, strin
   }
 }
 
+/** `18` of `18.4 (Debian …)`; undefined for what does not look like a version. */
+function serverMajor({ status }: LoggedIn): number | undefined {
+  const match = /^[0-9]{1,3}/.exec(status.get("server_version") ?? "");
+  return match === null ? undefined : Number(match[0]);
+}
+
 function makeRelay(target: ServedTarget, client: Duplex, open: StreamOpen, session: SessionContext, backend: Backend) {
   const { config } = target;
+  const major = serverMajor(backend);
   const machine = new SessionMachine({
     session,
     streamId: open.streamId,
@@ -185,7 +192,7 @@ function makeRelay(target: ServedTarget, client: Duplex, open: StreamOpen, sessi
     user: config.user,
     searchPath: config.search_path,
     limits: config.limits,
-    analyse: target.analyse,
+    analyse: (sql) => target.analysis.analyse(sql, major),
     poison: `sallyport refused ${randomBytes(12).toString("hex")}`,
   });
   const cancel = async (): Promise<void> => {

@@ -1,6 +1,6 @@
 /** Backend messages: decoding of hand-made vectors, encoding held against pg-protocol's parser, rows field by field. */
 import { PassThrough } from "node:stream";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { parse } from "pg-protocol";
 import { describe, expect, test } from "vitest";
 import {
@@ -18,7 +18,7 @@ import { decodeStartup, writeCancelRequest, writeStartup } from "../../../../tun
 import { single, type MessageWriter } from "../../../../tunnel-agent/protocols/postgres/codec/writer.ts";
 import { int32, message, serialize } from "../raw-client.ts";
 
-const decode = (bytes: Buffer) => decodeBackend(bytes[0]!, bytes.subarray(5));
+const decode = (bytes: Buffer) => decodeBackend(bytes.readUInt8(0), bytes.subarray(5));
 
 const field = Buffer.concat([
   Buffer.from("id\0"),

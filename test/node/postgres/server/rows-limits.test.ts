@@ -1,5 +1,6 @@
 /** COPY, output, time, size and loss against a real server: PG-21, PG-26 to PG-28, PG-50 to PG-52, PG-56; kill and recording. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { connectTo } from "../../../support/database.ts";
 import { startPostgres, type PostgresServer } from "../../../support/postgres.ts";
 import { errorOf, fieldsOf, firstColumn, letters, message, RawClient, serialize, statusOf } from "../raw-client.ts";
 import { startGateway, type Gateway } from "../support.ts";
@@ -208,9 +209,7 @@ describe("PG-52 a client that disappears", () => {
     );
     const direct = await RawClient.ready(gateway.port);
     // Signals are refused by the gateway, so the test asks the server itself.
-    const { default: pg } = await import("pg");
-    const admin = new pg.Client({ host: postgres.host, port: postgres.port, ...postgres.superuser, database: "postgres" });
-    await admin.connect();
+    const admin = await connectTo(postgres, "postgres");
     await admin.query("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(60)'");
     await admin.end();
     expect(errorOf(await raw.untilClosed())).toMatchObject({ S: "FATAL", C: "57P01" });

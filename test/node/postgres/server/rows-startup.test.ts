@@ -250,7 +250,7 @@ describe("PG-11 cancel", () => {
   test("a wrong key, another session's key and the target's own have no effect", async () => {
     const { client, key } = await sleeping(V3_0);
     const wrong = Buffer.from(key);
-    wrong[7]! ^= 1;
+    wrong.writeUInt8(wrong.readUInt8(7) ^ 1, 7);
     expect(await cancel(open.port, wrong)).toHaveLength(0);
     expect(await cancel(locked.port, key)).toHaveLength(0);
     const { stdout } = await psql(open, ["-c", "select count(*) from pg_stat_activity where query = 'select pg_sleep(30)'"]);

@@ -5,6 +5,7 @@
  *
  * It does not offer TLS: the client's end of this connection is inside the tunnel.
  */
+import { unreachable } from "../../../../protocol/result.ts";
 import { decodeSaslInitial } from "../codec/frontend.ts";
 import {
   writeAuthenticationOk,
@@ -105,6 +106,8 @@ export class ClientStartup {
         return this.#end();
       case "StartupMessage":
         return this.#startupMessage(packet);
+      default:
+        return unreachable(packet);
     }
   }
 
@@ -142,7 +145,7 @@ export class ClientStartup {
 
   #authentication(): boolean {
     if (this.#buffer.length === 0) return false;
-    const type = this.#buffer[0]!;
+    const type = this.#buffer.readUInt8(0);
     if (type !== F.Password) return this.#fatal(violation(`expected SASL response, got message type ${printType(type)}`));
     if (this.#buffer.length < 5) return false;
     const length = this.#buffer.readInt32BE(1);
@@ -183,6 +186,8 @@ export class ClientStartup {
       case "startup":
       case "over":
         return false;
+      default:
+        return unreachable(state);
     }
   }
 
@@ -198,6 +203,8 @@ export class ClientStartup {
         });
       case "wrong-password":
         return this.#fatal({ code: SQLSTATE.invalid_password, message: `password authentication failed for user "${parameters.user}"` });
+      default:
+        return unreachable(failure);
     }
   }
 

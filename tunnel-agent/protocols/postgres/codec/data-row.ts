@@ -7,11 +7,11 @@
 /** The number of columns of a whole row whose body is bytes[from, to); -1 when it is malformed. */
 export function checkDataRow(bytes: Buffer, from: number, to: number): number {
   if (to - from < 2) return -1;
-  const columns = (bytes[from]! << 8) | bytes[from + 1]!;
+  const columns = bytes.readUInt16BE(from);
   let at = from + 2;
   for (let i = 0; i < columns; i++) {
     if (to - at < 4) return -1;
-    const length = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+    const length = bytes.readInt32BE(at);
     at += 4;
     if (length === -1) continue;
     if (length < 0 || length > to - at) return -1;
@@ -51,7 +51,7 @@ export class DataRowScanner {
         continue;
       }
       if (this.#columnsLeft === 0) return false;
-      this.#number = (this.#number << 8) | bytes[at]!;
+      this.#number = (this.#number << 8) | bytes.readUInt8(at);
       this.#numberBytes++;
       this.#left--;
       at++;

@@ -10,6 +10,8 @@
  * Bytes that pass unchanged are collected as one run over the chunk and leave by `forward` in one slice; a handler
  * that says something of its own in the same direction calls `flush()` first, so that order is kept.
  */
+import { unreachable } from "../../../../protocol/result.ts";
+
 export type Handling = "assemble" | "stream" | "skip" | "halt";
 export type Verdict = "pass" | "drop" | "halt";
 
@@ -153,6 +155,8 @@ export class FrameReader {
         this.#streamed = false;
         if (chunk.length - bodyAt >= length) return this.#whole(chunk, whole ? at : -1, bodyAt, bodyAt + length);
         return this.#gather(header, headerAt, bodyAt);
+      default:
+        return unreachable(handling);
     }
   }
 
@@ -179,6 +183,8 @@ export class FrameReader {
       case "header":
       case "halted":
         return at;
+      default:
+        return unreachable(this.#mode);
     }
   }
 

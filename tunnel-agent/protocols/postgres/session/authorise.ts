@@ -9,7 +9,7 @@
  */
 import { printResource } from "../../../../policy/resource.ts";
 import type { Decision, Resource } from "../../../../policy/types.ts";
-import { err, ok, type Result } from "../../../../protocol/result.ts";
+import { err, ok, unreachable, type Result } from "../../../../protocol/result.ts";
 import {
   approvalRequired,
   deniedByPolicy,
@@ -21,12 +21,13 @@ import {
   type Refusal,
 } from "../refusal.ts";
 import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
+import { MAX_KEPT_TEXT } from "../analysis.ts";
 import { withoutLiterals } from "./literals.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions } from "./types.ts";
 
-/** Texts kept per session. */
-const MAX_KNOWN = 512;
+/** Texts kept per connection. */
+const MAX_KNOWN = 256;
 /** ms for which a decision is repeated without asking again. */
 const DECISION_TTL_MS = 1000;
 /** Characters of a text that a record holds; one event must fit MAX_EVENT_BYTES (protocol/limits.ts). */
@@ -108,6 +109,7 @@ export class Authoriser {
       subject: subjectOf(statements),
       controlsTransaction: statements.some(({ session }) => session.some(({ kind }) => kind === "transaction")),
     };
+    if (sql.length > MAX_KEPT_TEXT) return ok(known);
     if (this.#known.size >= MAX_KNOWN) this.#known.delete(this.#known.keys().next().value ?? "");
     this.#known.set(sql, known);
     return ok(known);
@@ -166,6 +168,8 @@ export class Authoriser {
           ambiguous === undefined ? undefined : `"${ambiguous}" is not qualified, so it was asked for in ${[...paths].join(", ")}.`;
         return { decision, effects: records, refusal: deniedByPolicy(decision, hint), reason: `denied: ${decision.reason}` };
       }
+      default:
+        return unreachable(decision.outcome);
     }
   }
 
@@ -261,6 +265,8 @@ export class Authoriser {
         }));
       case "function":
         return places(object.schema, schemas).map((schema) => ({ type: "function", target, schema, name: object.name }));
+      default:
+        return unreachable(object);
     }
   }
 }

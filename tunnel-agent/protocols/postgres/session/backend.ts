@@ -3,6 +3,7 @@
  * ends the conversation; a due one passes as the bytes it came in, except those that are filtered: errors, notices and
  * parameter values (output.ts). Rows and copy data stream through, checked as they pass.
  */
+import { unreachable } from "../../../../protocol/result.ts";
 import { decodeBackend, type BackendMessage } from "../codec/backend.ts";
 import { checkDataRow, DataRowScanner } from "../codec/data-row.ts";
 import type { FrameHandler, Handling, Verdict } from "../codec/framing.ts";
@@ -185,6 +186,8 @@ export class BackendSide implements FrameHandler {
       case "NegotiateProtocolVersion":
       case "CopyBothResponse":
         return null;
+      default:
+        return unreachable(message);
     }
   }
 

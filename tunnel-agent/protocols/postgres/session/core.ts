@@ -151,7 +151,7 @@ export class Core {
         if (front !== undefined) skipped.push(front);
       }
     }
-    for (const expected of skipped.reverse()) {
+    for (const expected of skipped.toReversed()) {
       if ("undo" in expected) expected.undo();
       if ("command" in expected) this.outcomes.skipped(expected.command, code);
       if (expected === this.barrier) this.barrier = null;

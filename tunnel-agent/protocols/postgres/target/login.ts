@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
-import { err, ok, type Result } from "../../../../protocol/result.ts";
+import { err, ok, unreachable, type Result } from "../../../../protocol/result.ts";
 import { decodeBackend, type Authentication, type BackendMessage } from "../codec/backend.ts";
 import { writePassword, writeSaslInitial } from "../codec/frontend.ts";
 import { writeStartup } from "../codec/startup.ts";
@@ -61,7 +61,7 @@ class MessageSource {
         const length = this.#buffer.readInt32BE(1);
         if (length < 4 || length > MAX_LOGIN_MESSAGE) return err(`the target sent a message of ${length} bytes during login`);
         if (this.#buffer.length > length) {
-          const type = this.#buffer[0]!;
+          const type = this.#buffer.readUInt8(0);
           const decoded = decodeBackend(type, this.#buffer.subarray(5, 1 + length));
           this.#buffer = this.#buffer.subarray(1 + length);
           return decoded.ok ? decoded : err(`the target broke the protocol during login (${printType(type)}): ${decoded.error}`);
@@ -181,6 +181,8 @@ class Authenticator {
       }
       case "unsupported":
         return err(`the target asks for authentication method ${auth.code}, which is not supported`);
+      default:
+        return unreachable(auth);
     }
   }
 
