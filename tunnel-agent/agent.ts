@@ -6,6 +6,7 @@
  * Start order matters: earlier recordings are closed and offered for upload before a new session can begin.
  */
 import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { resolve } from "node:path";
 import type { DestinationStream, Logger } from "pino";
 import type { SessionEnd } from "../link/types.ts";
@@ -79,7 +80,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const compile = withFloor(config);
     const gateway = new URL(config.gateway).origin;
     const token = config.enrolment_token === undefined ? undefined : credentials.credential(config.enrolment_token);
-    const name = config.name ?? "agent";
+    const name = config.name ?? hostName();
     const identity = await openIdentity(state, { gateway, name, token: token && (() => token.read()), now });
     if (config.site !== undefined && config.site !== identity.site) {
       throw new AgentStartError(
@@ -92,6 +93,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     state.close();
     throw error;
   }
+}
+
+/** This machine's name as an agent's name. */
+function hostName(): string {
+  const text = hostname()
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._-]/g, "-")
+    .slice(0, 63)
+    .replaceAll(/^[._-]+|[._-]+$/g, "");
+  return text === "" ? "agent" : text;
 }
 
 /** The compiler with this site's floor in it. @throws AgentStartError for a floor that is not one. */

@@ -3,8 +3,14 @@
  * in the chain. No I/O: a line counts only once `accept` is called, after it is in the spool, so that a failed
  * write leaves the chain where the file is. It does not validate events: the recorder's types do.
  */
-import { createHash } from "node:crypto";
+import * as crypto from "node:crypto";
 import { FIRST_PREV, signedText, type NewEvent } from "../../protocol/recording/event.ts";
+
+/** One call where Node has it (from 20.12 and 21.7 on): half the time of an object, and every event pays it. */
+const sha256: (text: string) => string =
+  typeof crypto.hash === "function"
+    ? (text) => crypto.hash("sha256", text, "hex")
+    : (text) => crypto.createHash("sha256").update(text).digest("hex");
 
 /** Signs text with the agent's Ed25519 key; base64url. */
 export type Sign = (text: string) => string;
@@ -39,7 +45,7 @@ export class EventChain {
   /** `at`: ms since the epoch. */
   line(event: NewEvent, at: number): Line {
     const text = `${this.#head}${this.#seq},"at":${at},"prev":"${this.#prev}",${this.#redact(JSON.stringify(event)).slice(1, -1)}`;
-    const hash = createHash("sha256").update(text).digest("hex");
+    const hash = sha256(text);
     return { bytes: Buffer.from(`${text},"hash":"${hash}"}\n`), hash };
   }
 

@@ -24,6 +24,13 @@ export interface ControlSocketOptions {
   readonly log: Logger;
   /** In [0, 1). */
   readonly random: () => number;
+  readonly timing?: Partial<ControlTiming>;
+}
+
+export interface ControlTiming {
+  /** A ping this often, and the socket counts as dead after this long without a sign of life, ms. */
+  readonly pingMs: number;
+  readonly lostMs: number;
 }
 
 const HANDSHAKE_MS = 10_000;
@@ -39,6 +46,7 @@ export function socketUrl(gateway: string, path: string): URL {
 
 export class ControlSocket {
   readonly #o: ControlSocketOptions;
+  readonly #timing: ControlTiming;
   #socket: WebSocket | undefined;
   #open = false;
   #attempts = 0;
@@ -48,6 +56,7 @@ export class ControlSocket {
 
   constructor(options: ControlSocketOptions) {
     this.#o = options;
+    this.#timing = { pingMs: PING_AFTER_MS, lostMs: LOST_AFTER_MS, ...options.timing };
   }
 
   get connected(): boolean {
@@ -129,11 +138,11 @@ export class ControlSocket {
       heard = openedAt;
       this.#open = true;
       watch = setInterval(() => {
-        if (performance.now() - heard > LOST_AFTER_MS) {
+        if (performance.now() - heard > this.#timing.lostMs) {
           reason = "no answer to pings";
           socket.terminate();
         } else socket.send(AGENT_PING);
-      }, PING_AFTER_MS);
+      }, this.#timing.pingMs);
       this.#o.onOpen();
     });
     socket.on("pong", alive);

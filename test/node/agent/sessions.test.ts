@@ -117,6 +117,25 @@ test("a new bundle decides in live sessions at once, and their recordings say so
   expect(events(client.session.id).flatMap((event) => (event.type === "policy" ? [event.bundle] : []))).toEqual([2, 3]);
 });
 
+test("invariant 3: a newer bundle that the agent cannot compile denies everything in live sessions, and new ones are refused", async () => {
+  await boot();
+  const client = await connect(gateway);
+  expect(await client.ask("select orders")).toBe("ok select orders");
+  gateway.push(2, { ...READ_ONLY, "policies/x.cedar": "forbid (" });
+  await gateway.until(
+    () => gateway.heard("bundle_applied").some(({ version, error }) => version === 2 && error !== undefined),
+    "bundle 2 is refused",
+  );
+  expect(await client.ask("select orders")).toBe("denied 1");
+  const pair = gateway.newPair();
+  gateway.send(gateway.dispatchOf(pair, { bundle: 1 }));
+  await gateway.until(() => gateway.heard("refused").length > 0, "a new session is refused");
+  expect(gateway.heard("refused")[0]).toMatchObject({ session: pair.session, code: "policy_stale" });
+  gateway.push(3, READ_ONLY);
+  await gateway.until(() => gateway.heard("bundle_applied").some(({ version }) => version === 3), "bundle 3 is applied");
+  expect(await client.ask("select orders")).toBe("ok select orders");
+});
+
 test("GW-27: an older bundle is refused, reported, and does not decide", async () => {
   await boot();
   gateway.push(5, READ_ONLY);
