@@ -12,6 +12,14 @@ const sha256: (text: string) => string =
     ? (text) => crypto.hash("sha256", text, "hex")
     : (text) => crypto.createHash("sha256").update(text).digest("hex");
 
+/**
+ * Characters that JSON lets stand but that readers and terminals act on: line ends that are not \n (U+0085, U+2028,
+ * U+2029), C1 controls, changes of writing direction. Escaped, one event is one line to every reader, and a log can be looked at.
+ */
+const ACTIVE = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+const escapeActive = (json: string): string =>
+  json.replace(ACTIVE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** Signs text with the agent's Ed25519 key; base64url. */
 export type Sign = (text: string) => string;
 
@@ -44,7 +52,7 @@ export class EventChain {
 
   /** `at`: ms since the epoch. */
   line(event: NewEvent, at: number): Line {
-    const text = `${this.#head}${this.#seq},"at":${at},"prev":"${this.#prev}",${this.#redact(JSON.stringify(event)).slice(1, -1)}`;
+    const text = `${this.#head}${this.#seq},"at":${at},"prev":"${this.#prev}",${escapeActive(this.#redact(JSON.stringify(event))).slice(1, -1)}`;
     const hash = sha256(text);
     return { bytes: Buffer.from(`${text},"hash":"${hash}"}\n`), hash };
   }

@@ -48,9 +48,14 @@ const HASH = /,"hash":"([0-9a-f]{64})"\}$/;
 function eventAt(line: string, session: string, seq: number, prev: string): RecordingEvent | undefined {
   const match = HASH.exec(line);
   if (match === null || createHash("sha256").update(line.slice(0, match.index)).digest("hex") !== match[1]) return undefined;
-  const parsed = RecordingEvent.safeParse(JSON.parse(line));
-  if (!parsed.success) return undefined;
-  const event = parsed.data;
+  let json: unknown;
+  try {
+    json = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  const event = RecordingEvent.safeParse(json).data;
+  if (event === undefined) return undefined;
   return event.session === session && event.seq === seq && event.prev === prev ? event : undefined;
 }
 

@@ -41,6 +41,20 @@ describe("an event is in the file when its method returns", () => {
     expect(statSync(b.spool.path(session)).mode & 0o777).toBe(0o600);
   });
 
+  test("GW-22: one event is one line whatever its text holds, and says the same", () => {
+    const session = newSession();
+    const recording = b.begin(session);
+    const text = `select 'a\n{"type":"seal"}\r\u0085\u2028\u2029 \u009b31m\u001b[31m \u202egnp.exe\u2066' -- é 日本 🐘`;
+    recording.command(command(text));
+    recording.end({ code: "session_closed", message: "The session ended." });
+    const log = b.log(session);
+    expect(log.split(/\r?\n|\r|[\u0085\u2028\u2029]/)).toHaveLength(6);
+    expect(log).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
+    const [, line = ""] = log.split("\n");
+    expect(JSON.parse(line)).toMatchObject({ type: "command", text });
+    expect(verifyLog(log, session)).toMatchObject({ ok: true });
+  });
+
   test("nothing follows the end", () => {
     const recording = b.begin(newSession());
     recording.end({ code: "session_closed", message: "The session ended." });
