@@ -1,5 +1,6 @@
 /** `/v1/agents`: enrolment tokens, enrolment, list, revocation. */
 import { Hono } from "hono";
+import { z } from "zod";
 import { EnrolmentTokenRequest, EnrolRequest, type AgentRow, type EnrolAnswer, type EnrolmentTokenAnswer } from "../../protocol/api.ts";
 import { mintAgentId, mintSecret, parseAgentId, parseSiteName, parseTargetName, type Random } from "../../protocol/ids.ts";
 import { ENROLMENT_TTL_S } from "../../protocol/limits.ts";
@@ -7,7 +8,8 @@ import { err, ok, type Result } from "../../protocol/result.ts";
 import { listAgents, revokeAgent } from "../../store/agents.ts";
 import { activeVersion } from "../../store/bundles.ts";
 import { enrolAgent, insertEnrolmentToken } from "../../store/enrolment.ts";
-import { badRequest, readJson } from "../body.ts";
+import { formatCursor } from "../../store/page.ts";
+import { badRequest, readJson, readQuery } from "../body.ts";
 import type { GatewayContext, GatewayEnv } from "../env.ts";
 import { admitBootstrap, admitTo, presentsBootstrap } from "../guard.ts";
 import { onlineAgents } from "../online.ts";
@@ -85,7 +87,13 @@ async function isPublicKey(x: string): Promise<boolean> {
 agents.get("/v1/agents", async (c) => {
   const admitted = await admitTo(c, "agent:read");
   if (!admitted.ok) return admitted.error;
-  const listed = await listAgents(c.env.DB);
+  const query = await readQuery(c, z.object({}));
+  if (!query.ok) return query.error;
+  const { limit, cursor } = query.value.page;
+  const all = await listAgents(c.env.DB);
+  // Agents are never removed, so the cursor's is there.
+  const from = cursor === null ? 0 : all.findIndex((agent) => agent.id === cursor.key) + 1;
+  const listed = all.slice(from, from + limit);
   const online = await onlineAgents(
     c.env,
     listed.filter((agent) => agent.revoked_at === null).map((agent) => agent.site),
@@ -93,7 +101,8 @@ agents.get("/v1/agents", async (c) => {
   const rows = listed.map(({ announced, targets: _allowed, ...agent }): AgentRow => {
     return { ...agent, online: online.has(agent.id), targets: [...announced] };
   });
-  return c.json({ rows, cursor: null });
+  const last = listed.at(-1);
+  return c.json({ rows, cursor: last !== undefined && from + limit < all.length ? formatCursor({ at: 0, key: last.id }) : null });
 });
 
 agents.delete("/v1/agents/:id", async (c) => {

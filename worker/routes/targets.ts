@@ -9,6 +9,7 @@ import { parseResource, printResource } from "../../policy/resource.ts";
 import type { Decision, Resource } from "../../policy/types.ts";
 import { CanQuestion, type CanAnswer, type TargetRow } from "../../protocol/api.ts";
 import { ok, type Result } from "../../protocol/result.ts";
+import { formatCursor } from "../../store/page.ts";
 import { findTarget, listTargets, targetFacts, unannouncedFacts, type Target } from "../../store/targets.ts";
 import { badRequest, readJson, readQuery } from "../body.ts";
 import type { GatewayEnv } from "../env.ts";
@@ -38,15 +39,18 @@ targets.get("/v1/targets", async (c) => {
       connect: decide(admitted.value, "connect", { type: "target", target: target.announcement.name }, target).outcome,
     }))
     .filter(({ connect }) => all || connect !== "deny");
+  const { limit, cursor } = query.value.page;
+  const after = shown.filter(({ target }) => cursor === null || target.announcement.name > cursor.key);
   const online = await onlineAgents(
     c.env,
-    shown.map(({ target }) => target.site),
+    after.slice(0, limit).map(({ target }) => target.site),
   );
-  const rows = shown.map(({ target, connect }): TargetRow => {
+  const rows = after.slice(0, limit).map(({ target, connect }): TargetRow => {
     const { announcement, site, announcers } = target;
     return { ...announcement, site, online: announcers.some((agent) => online.has(agent)), connect };
   });
-  return c.json({ rows, cursor: null });
+  const last = rows.at(-1);
+  return c.json({ rows, cursor: last !== undefined && after.length > limit ? formatCursor({ at: 0, key: last.name }) : null });
 });
 
 /** `resource` as people write it: nothing for the target itself, else what follows `TARGET/` in a printed resource. */

@@ -93,6 +93,21 @@ describe("a connected agent", () => {
       ["orders-db", "deny"],
     ]);
 
+    // Pages.
+    const pages: string[] = [];
+    for (const list of ["targets", "agents"]) {
+      let cursor: string | null = null;
+      do {
+        const query: string = `limit=1${cursor === null ? "" : `&cursor=${cursor}`}`;
+        const page: { rows: { name: string }[]; cursor: string | null } = await gateway.ok("GET", `/v1/${list}?${query}`, {
+          as: "auditor",
+        });
+        pages.push(`${list} ${page.rows.map((row) => row.name).join()}`);
+        cursor = page.cursor;
+      } while (cursor !== null);
+    }
+    expect(pages).toEqual(["targets billing-db", "targets orders-db", "agents agent-1", "agents agent-1"]);
+
     const from = socket.count();
     const files = bundleFiles(gateway.issuer, {
       "policies/extra.cedar": '@id("x")\nforbid (principal, action == Action::"pg:drop", resource);\n',

@@ -1,5 +1,6 @@
 /** The commands' index: what is cut, what is escaped, how much fits, and that it can be built again. */
 import { env } from "cloudflare:workers";
+import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import storage from "../../../docs/storage.md?raw";
 import { MAX_INDEXED_TEXT } from "../../../protocol/limits.ts";
@@ -77,6 +78,20 @@ describe("searchExpression", () => {
       value: '"drop"* AND "table"* AND "public"* AND "orders"*',
     });
     expect(searchExpression("straße 東京")).toEqual({ ok: true, value: '"straße"* AND "東京"*' });
+  });
+
+  it("makes of any text a search that FTS5 takes", async () => {
+    const text = fc.oneof(
+      fc.string({ unit: "binary", maxLength: 40 }),
+      fc.string({ unit: fc.constantFrom(..."\"'*^:+-(){}~ ANDORNEAR\\e\u0301") }),
+    );
+    await fc.assert(
+      fc.asyncProperty(text, async (query) => {
+        const match = searchExpression(query);
+        if (match.ok) await listCommands(env.DB, { match: match.value }, { limit: 1, cursor: null });
+      }),
+      { numRuns: 100 },
+    );
   });
 
   it("refuses what holds no word, too many words, too much", () => {
