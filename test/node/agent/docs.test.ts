@@ -22,7 +22,12 @@ test("the example floor is one", () => {
 
 test("every metric is in the table", async () => {
   const readings = {
-    ...{ sessions: 0, connected: true, dials: 1, policyVersion: 1, policyAge: 0, spoolBytes: 0 },
+    sessions: 0,
+    connected: true,
+    dials: 1,
+    policyVersion: 1,
+    policyAge: 0,
+    spoolBytes: 0,
     backlog: { segments: 0, bytes: 0 },
   };
   const text = await createMetrics(() => readings).text();
