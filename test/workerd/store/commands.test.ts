@@ -1,6 +1,6 @@
 /** The commands' index: what is cut, what is escaped, how much fits, and that it can be built again. */
 import { env } from "cloudflare:workers";
-import fc from "fast-check";
+import { assert, asyncProperty, constantFrom, oneof, string } from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import storage from "../../../docs/storage.md?raw";
 import { MAX_INDEXED_TEXT } from "../../../protocol/limits.ts";
@@ -81,12 +81,9 @@ describe("searchExpression", () => {
   });
 
   it("makes of any text a search that FTS5 takes", async () => {
-    const text = fc.oneof(
-      fc.string({ unit: "binary", maxLength: 40 }),
-      fc.string({ unit: fc.constantFrom(..."\"'*^:+-(){}~ ANDORNEAR\\e\u0301") }),
-    );
-    await fc.assert(
-      fc.asyncProperty(text, async (query) => {
+    const text = oneof(string({ unit: "binary", maxLength: 40 }), string({ unit: constantFrom(..."\"'*^:+-(){}~ ANDORNEAR\\e\u0301") }));
+    await assert(
+      asyncProperty(text, async (query) => {
         const match = searchExpression(query);
         if (match.ok) await listCommands(env.DB, { match: match.value }, { limit: 1, cursor: null });
       }),
