@@ -9,6 +9,7 @@ import { ERRORS, type ErrorCode } from "../protocol/errors.ts";
 import { DIAL_BACK_MS, MAX_SESSION_CONTROL } from "../protocol/limits.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
 import { MAX_FRAME } from "../protocol/stream/frame.ts";
+import { maskingKey } from "./masking.ts";
 import type { SessionEnd } from "./types.ts";
 
 /** Why there is no socket. */
@@ -34,6 +35,7 @@ export function openWebSocket(url: string | URL, headers: Record<string, string>
     maxPayload: Math.max(MAX_FRAME, MAX_SESSION_CONTROL),
     handshakeTimeout: HANDSHAKE_MS,
     followRedirects: false,
+    generateMask: maskingKey,
   });
 }
 

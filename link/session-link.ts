@@ -14,6 +14,8 @@ import type { SessionEvent } from "../protocol/stream/events.ts";
 import { SessionMachine, type MachineRole } from "../protocol/stream/machine.ts";
 import { redialDelay, type LinkTiming } from "./backoff.ts";
 import { endOfRefusal, whenOpen, type DialFailure } from "./dial.ts";
+import { FramePool } from "./frame-pool.ts";
+import { isShielded, sendMessage } from "./masking.ts";
 import { SessionStream } from "./stream.ts";
 import { SessionEndedError, type LinkLog, type LinkState, type Ready, type SessionEnd } from "./types.ts";
 
@@ -55,10 +57,12 @@ export class SessionLink {
   readonly #timing: LinkTiming;
   readonly #random: () => number;
   readonly #machine: SessionMachine;
+  readonly #pool = new FramePool();
   readonly #streams = new Map<number, SessionStream>();
   readonly #tick: NodeJS.Timeout;
   #socket: WebSocket | undefined;
   #state: LinkState = "connecting";
+  #shielded = false;
   /** The socket's queue is full; a callback will say when it is not. */
   #catchingUp = false;
   #dialling = false;
@@ -76,7 +80,7 @@ export class SessionLink {
     this.#o = options;
     this.#timing = { ...TIMING, ...options.timing };
     this.#random = options.random ?? Math.random;
-    this.#machine = new SessionMachine(options.role);
+    this.#machine = new SessionMachine(options.role, (bytes) => this.#pool.allocate(bytes));
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     this.ready = new Promise((resolve) => (this.#resolveReady = resolve));
     this.#tick = setInterval(() => this.#watch(), this.#timing.tickMs).unref();
@@ -185,6 +189,7 @@ export class SessionLink {
 
   #attach(socket: WebSocket): void {
     this.#socket = socket;
+    this.#shielded = isShielded(new URL(socket.url));
     this.#catchingUp = false;
     let reason = "";
     socket.on("message", (data, binary) => {
@@ -255,11 +260,16 @@ export class SessionLink {
     const output = this.#machine.takeOutput(Math.max(SOCKET_QUEUE - socket.bufferedAmount, least));
     const last = this.#machine.congested && !this.#catchingUp ? output.length - 1 : -1;
     for (const [index, message] of output.entries()) {
-      if (index === last) {
-        this.#catchingUp = true;
-        socket.send(message, () => this.#caughtUp(socket));
-      } else socket.send(message);
+      const pooled = this.#pool.owns(message);
+      if (index === last) this.#catchingUp = true;
+      const done = pooled || index === last ? () => this.#sent(socket, pooled ? message : undefined, index === last) : undefined;
+      sendMessage(socket, message, this.#shielded, done);
     }
+  }
+
+  #sent(socket: WebSocket, frame: Uint8Array | undefined, last: boolean): void {
+    if (frame !== undefined) this.#pool.release(frame);
+    if (last) this.#caughtUp(socket);
   }
 
   #caughtUp(socket: WebSocket): void {

@@ -49,18 +49,23 @@ function u32(bytes: Uint8Array, at: number): number {
 
 const u64 = (bytes: Uint8Array, at: number): number => u32(bytes, at) * 0x1_0000_0000 + u32(bytes, at + 4);
 
+/** Memory for a frame; what is in it does not matter. */
+export type Allocate = (bytes: number) => Uint8Array;
+
 /**
  * Begins a DATA frame: the caller fills the `length` bytes from DATA_HEADER on, so that payload pieces are copied once,
  * straight to their place.
  */
-export function beginData(stream: number, offset: number, length: number, fin: boolean): Uint8Array {
-  const frame = new Uint8Array(DATA_HEADER + length);
+export function beginData(stream: number, offset: number, length: number, fin: boolean, allocate: Allocate = cleared): Uint8Array {
+  const frame = allocate(DATA_HEADER + length);
   frame[0] = TYPE.data;
   frame[1] = fin ? FLAG : 0;
   putU32(frame, 2, stream);
   putU64(frame, 6, offset);
   return frame;
 }
+
+export const cleared: Allocate = (bytes) => new Uint8Array(bytes);
 
 export function encodeWindow(stream: number, ack: number, limit: number, done: boolean): Uint8Array {
   const frame = new Uint8Array(WINDOW_BYTES);

@@ -6,7 +6,7 @@ import { MAX_STREAMS } from "../limits.ts";
 import { unreachable } from "../result.ts";
 import type { ResetCode, SessionControl, StreamMeta, StreamState } from "./control.ts";
 import type { SessionEvent } from "./events.ts";
-import { decodeFrame, encodeReset, encodeWindow, type Frame } from "./frame.ts";
+import { decodeFrame, encodeReset, encodeWindow, type Allocate, type Frame } from "./frame.ts";
 import { ReceiveSide } from "./receive-side.ts";
 import { SendSide } from "./send-side.ts";
 
@@ -125,9 +125,9 @@ export class StreamTable {
   }
 
   /** The next DATA frame; the streams take turns. */
-  nextFrame(): Uint8Array | undefined {
+  nextFrame(allocate: Allocate): Uint8Array | undefined {
     for (const [id, stream] of this.#ready) {
-      const frame = stream.send.nextFrame();
+      const frame = stream.send.nextFrame(allocate);
       if (!stream.send.sendable) this.#ready.delete(id);
       else if (this.#ready.size > 1) {
         this.#ready.delete(id);

@@ -14,6 +14,7 @@ import { LOST_AFTER_MS, PING_AFTER_MS } from "../limits.ts";
 import { unreachable } from "../result.ts";
 import { parseSessionControl, type ResetCode, type SessionControl, type StreamMeta } from "./control.ts";
 import type { ReadyFacts, SessionEvent } from "./events.ts";
+import { cleared, type Allocate } from "./frame.ts";
 import { StreamTable, type Wrong } from "./machine-streams.ts";
 
 export type MachineRole = { readonly role: "opener" } | { readonly role: "acceptor"; readonly ready: ReadyFacts };
@@ -32,6 +33,7 @@ const NOTHING: readonly never[] = [];
 export class SessionMachine {
   readonly #role: MachineRole;
   readonly #table: StreamTable;
+  readonly #allocate: Allocate;
   #phase: Phase = "detached";
   #epoch = 0;
   #peerEpoch = 0;
@@ -41,8 +43,10 @@ export class SessionMachine {
   #pings = 0;
   #pingedAt = 0;
 
-  constructor(role: MachineRole) {
+  /** `allocate`: memory for DATA frames. */
+  constructor(role: MachineRole, allocate: Allocate = cleared) {
     this.#role = role;
+    this.#allocate = allocate;
     this.#table = new StreamTable(role.role === "opener", (message) =>
       this.#output.push(message instanceof Uint8Array ? message : JSON.stringify(message)),
     );
@@ -69,7 +73,7 @@ export class SessionMachine {
    */
   takeOutput(budget = Number.POSITIVE_INFINITY): readonly (string | Uint8Array)[] {
     for (let left = budget; left > 0;) {
-      const frame = this.#table.nextFrame();
+      const frame = this.#table.nextFrame(this.#allocate);
       if (frame === undefined) break;
       this.#output.push(frame);
       left -= frame.length;
@@ -174,7 +178,7 @@ export class SessionMachine {
 
   #letOut(budget: number): void {
     for (let left = budget; left > 0;) {
-      const frame = this.#table.nextFrame();
+      const frame = this.#table.nextFrame(this.#allocate);
       if (frame === undefined) return;
       this.#output.push(frame);
       left -= frame.length;

@@ -9,7 +9,7 @@
  * a chunk that is acknowledged in part. Chunks are owned: whoever wrote them must not touch them again.
  */
 import { MAX_FRAME_PAYLOAD, STREAM_WINDOW } from "../limits.ts";
-import { beginData, DATA_HEADER } from "./frame.ts";
+import { beginData, DATA_HEADER, type Allocate } from "./frame.ts";
 
 const EMPTY = new Uint8Array(0);
 
@@ -78,11 +78,11 @@ export class SendSide {
   }
 
   /** The next DATA frame that credit allows, or undefined. */
-  nextFrame(): Uint8Array | undefined {
+  nextFrame(allocate: Allocate): Uint8Array | undefined {
     const length = Math.min(this.#written - this.#sent, this.#limit - this.#sent, MAX_FRAME_PAYLOAD);
     const fin = this.#fin === "written" && this.#sent + length === this.#written;
     if (length === 0 && !fin) return undefined;
-    const frame = beginData(this.#stream, this.#sent, length, fin);
+    const frame = beginData(this.#stream, this.#sent, length, fin, allocate);
     this.#fill(frame, length);
     this.#sent += length;
     if (this.#sent > this.#reached) this.#reached = this.#sent;
