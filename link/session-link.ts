@@ -258,13 +258,19 @@ export class SessionLink {
     // At least one frame, where no callback is due yet: its callback brings the rest.
     const least = this.#catchingUp ? 0 : 1;
     const output = this.#machine.takeOutput(Math.max(SOCKET_QUEUE - socket.bufferedAmount, least));
-    const last = this.#machine.congested && !this.#catchingUp ? output.length - 1 : -1;
-    for (const [index, message] of output.entries()) {
-      const pooled = this.#pool.owns(message);
-      if (index === last) this.#catchingUp = true;
-      const done = pooled || index === last ? () => this.#sent(socket, pooled ? message : undefined, index === last) : undefined;
-      sendMessage(socket, message, this.#shielded, done);
+    const rest = this.#machine.congested && !this.#catchingUp;
+    let left = output.length;
+    for (const message of output) {
+      left -= 1;
+      this.#send(socket, message, rest && left === 0);
     }
+  }
+
+  #send(socket: WebSocket, message: string | Uint8Array, last: boolean): void {
+    const pooled = this.#pool.owns(message);
+    if (last) this.#catchingUp = true;
+    const done = pooled || last ? () => this.#sent(socket, pooled ? message : undefined, last) : undefined;
+    sendMessage(socket, message, this.#shielded, done);
   }
 
   #sent(socket: WebSocket, frame: Uint8Array | undefined, last: boolean): void {
