@@ -2,7 +2,8 @@
  * Keeps the analysis of recent texts of one target, for all its connections: a job connects, says the same few things
  * and leaves. Bounded in number and in characters; long texts are analysed anew each time.
  */
-import type { Result } from "../../../protocol/result.ts";
+import { ok, type Result } from "../../../protocol/result.ts";
+import { withIdiom } from "./idioms.ts";
 import type { AnalysedSql, AnalyseSql, SqlRefusal } from "./sql/types.ts";
 
 const MAX_TEXTS = 2000;
@@ -29,9 +30,11 @@ export class AnalysisCache {
       this.#kept.set(sql, before);
       return before;
     }
-    const analysed = this.#analyse(sql, serverMajor);
+    const read = this.#analyse(sql, serverMajor);
     // A parser that is restarting refuses what it will take the next time: only what is certain is kept.
-    if (!analysed.ok || sql.length > MAX_KEPT_TEXT) return analysed;
+    if (!read.ok) return read;
+    const analysed = ok(withIdiom(sql, read.value));
+    if (sql.length > MAX_KEPT_TEXT) return analysed;
     if (this.#kept.size >= MAX_TEXTS) this.#kept.delete(this.#kept.keys().next().value ?? "");
     this.#kept.set(sql, analysed);
     return analysed;

@@ -261,6 +261,33 @@ describe("PG-54 a refusal inside a transaction aborts it at the target", () => {
   });
 });
 
+test("PG-53 what the gateway sends of its own never commits the client's work", async () => {
+  client.send(pbe("insert into t values (1)"), pbe("drop table t"), flush());
+  expect(errorOf(await client.until("E"))).toMatchObject({ C: "42501" });
+  const other = await RawClient.ready(gateway.port);
+  expect(firstColumn(await other.query("select count(*) from t"))).toEqual(["0"]);
+  client.send(sync());
+  await client.until("Z");
+  expect(await rows()).toEqual([]);
+  client.send(pbe("insert into t values (1)"), pbe("select 1/0"), sync());
+  await client.until("Z");
+  expect(await rows()).toEqual([]);
+  other.destroy();
+});
+
+test("PG-55 PREPARE TRANSACTION is refused whatever policy says", async () => {
+  gateway.setRule(() => "allow");
+  await client.query("begin; insert into t values (1)");
+  const answer = await client.query("prepare transaction 'x'");
+  expect(errorOf(answer)).toMatchObject({ C: "42501" });
+  expect(statusOf(answer)).toBe("E");
+  expect(errorOf(await client.query("rollback; commit prepared 'x'"))).toMatchObject({ C: "42501" });
+});
+
+test("PG-56 a statement that nests too deep is refused with 54001", async () => {
+  expect(errorOf(await client.query(`select ${"abs(".repeat(2000)}1${")".repeat(2000)}`))?.["C"]).toMatch(/^54/);
+});
+
 test("an approval that would be needed is said, with the groups", async () => {
   const answer = await client.query("select * from held");
   expect(errorOf(answer)).toMatchObject({ C: "42501", H: "It needs the approval of dba." });

@@ -174,6 +174,13 @@ describe("time", () => {
     expect(tight.recorder.outcomes[0]).toMatchObject({ status: "cancelled", code: "57014" });
   });
 
+  test("PG-51 lifting the server's timeouts does not lift the gateway's, and is policy's to allow", async () => {
+    const raw = await RawClient.ready(tight.port);
+    expect(errorOf(await raw.query("set statement_timeout = 0"))).toBeUndefined();
+    expect(errorOf(await raw.query("select pg_sleep(999)"))).toMatchObject({ C: "57014" });
+    expect(tight.recorder.commands[0]?.effects).toContainEqual({ action: "pg:set", resource: "orders-db" });
+  });
+
   test("an open transaction left idle is ended", async () => {
     const raw = await RawClient.ready(tight.port);
     await raw.query("begin");
