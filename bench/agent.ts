@@ -5,7 +5,7 @@
  */
 import { connect } from "node:net";
 import { pipeline } from "node:stream/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { startAgent } from "../tunnel-agent/agent.ts";
 import { loadAgentConfig, printProblem } from "../tunnel-agent/config/load.ts";
 import { PROTOCOLS } from "../tunnel-agent/protocols/registry.ts";

@@ -2,7 +2,7 @@
  * Messages of the control socket that an agent dials to its SiteDO. JSON text, one schema each way.
  * Requests that want an answer carry `id`; the answer repeats it.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { errorCode } from "./stream/control.ts";
 import { Workload } from "./workload.ts";
 

@@ -25,7 +25,7 @@
  * action decision since until`, of sessions also `site state`, of commands `session q` (words to search); of
  * refusals `ref identity target code since until`. Times are ms since the epoch or ISO 8601.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { BundleFiles, TargetAnnouncement } from "./agent-control.ts";
 import { errorCode } from "./stream/control.ts";
 import { EffectRecord, Outcome } from "./recording/event.ts";

@@ -4,7 +4,7 @@
  * a provider that does not assert something leaves it out, and a policy that asks for it does not match.
  * Values are the token's own strings, unescaped: escape at display (GW-13, GW-22).
  */
-import { z } from "zod";
+import * as z from "zod";
 
 const text = z.string().max(2048);
 

@@ -8,7 +8,7 @@ import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync }
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { JWK } from "jose";
-import { z } from "zod";
+import * as z from "zod";
 import type { Environment } from "./identity/types.ts";
 
 const Kept = z.object({ access_token: z.string(), identity: z.string(), expires_at: z.number(), key: z.record(z.string(), z.unknown()) });

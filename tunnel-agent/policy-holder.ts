@@ -8,7 +8,7 @@
  * be out of date. A push whose digest is wrong changes nothing, but stops the old bundle from being confirmed.
  */
 import { createHash } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { bundleDigestText, BundleFiles } from "../protocol/agent-control.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
 import type { CompileBundle, Policy } from "../policy/types.ts";

@@ -2,7 +2,7 @@
  * Request bodies and queries: size checked before anything is kept, content type exact, schema strict. What is
  * wrong is told to the sender by field name, without repeating values.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { err, ok, type Result } from "../protocol/result.ts";
 import { DEFAULT_PAGE, MAX_PAGE, parseCursor, type PageRequest } from "../store/page.ts";
 import type { GatewayContext } from "./env.ts";

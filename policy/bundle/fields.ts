@@ -2,7 +2,7 @@
  * The fields that the bundle's files share. Every scalar arrives as text (see yaml.ts), so numbers, booleans and
  * durations are read here. Messages name what is expected; the caller adds the place.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { suggestion } from "../problem.ts";
 
 /** A strict mapping whose unknown keys are answered with the nearest known one. */

@@ -3,7 +3,7 @@
  * several, separated by `---`. What the grants mean is bundle/grants.ts; whether the match is strong is lint/identity.ts.
  */
 import type { Rule } from "../rules.ts";
-import { z } from "zod";
+import * as z from "zod";
 import { actionEntry, ACTION_GROUPS, ACTIONS, isActionGroup } from "../actions.ts";
 import { problem, suggestion, type Place } from "../problem.ts";
 import { PROVIDER_NAMES, PROVIDERS } from "../providers.ts";

@@ -3,7 +3,7 @@
  * it is written; no decision reads it. A bundle that declares classes carries a warning that says so, since a rule
  * that nobody enforces must not look like protection (GW-19).
  */
-import { z } from "zod";
+import * as z from "zod";
 import { problem } from "../problem.ts";
 import type { Problem } from "../types.ts";
 import { list, mapping, name, text } from "./fields.ts";

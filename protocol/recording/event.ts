@@ -8,7 +8,7 @@
  * A `checkpoint` or `seal` event carries the agent's Ed25519 signature over `signedText()`.
  * Everything in an event is masked before it gets here.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { errorCode } from "../stream/control.ts";
 import { Workload } from "../workload.ts";
 

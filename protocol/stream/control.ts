@@ -3,7 +3,7 @@
  * them when it couples the two sockets. One schema, validated by the receiver; anything else ends the session
  * with `protocol_violation`. docs/protocol.md describes the conversation.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { isErrorCode, type ErrorCode } from "../errors.ts";
 import { MAX_SESSION_CONTROL, MAX_STREAMS } from "../limits.ts";
 import { err, ok, type Result } from "../result.ts";

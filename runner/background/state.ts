@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { runtimeDirectory } from "../credential-store.ts";
 import { CommandFailed, EXIT } from "../exit.ts";
 import type { Environment } from "../identity/types.ts";

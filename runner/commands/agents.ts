@@ -1,6 +1,6 @@
 /** `sallyport agents list|enrol|revoke` */
 import type { Command } from "commander";
-import { z } from "zod";
+import * as z from "zod";
 import { AgentRow, EnrolmentTokenAnswer, page } from "../../protocol/api.ts";
 import { connectGateway, wholeNumber, withGateway, withPage, type GatewayOptions, type PageOptions } from "../options.ts";
 import { json, listing, note, out, when } from "../print.ts";

@@ -2,7 +2,7 @@
  * What agent.yaml may say, but for the targets' own keys, which each protocol room states. Pure: no files, no
  * environment. Every message says what to write instead and none repeats a value.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { TARGET_PROTOCOLS } from "../../protocol/agent-control.ts";
 import { CredentialReference } from "../credentials/reference.ts";
 

@@ -2,7 +2,7 @@
  * How a credential is named in agent.yaml: by reference, never by value. This file knows only the names' form;
  * `store.ts` reads them. A message about a bad one never repeats what was written, since that may be the secret.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { err, ok, type Result } from "../../protocol/result.ts";
 
 export type Reference =

@@ -16,7 +16,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { SignJWT } from "jose";
-import { z } from "zod";
+import * as z from "zod";
 import { EnrolAnswer, ProblemJson } from "../../protocol/api.ts";
 import { AGENT_TOKEN_TTL_S } from "../../protocol/limits.ts";
 import { parseAgentId, type AgentId } from "../../protocol/ids.ts";

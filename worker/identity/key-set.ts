@@ -4,7 +4,7 @@
  * symmetric keys, encryption keys, private members and unnamed keys do not survive.
  */
 import type { JWK } from "jose";
-import { z } from "zod";
+import * as z from "zod";
 import { err, ok, type Result } from "../../protocol/result.ts";
 
 /** JWS algorithms that an issuer may be configured with, and a DPoP proof may use. Never `none`, never HMAC (GW-03). */

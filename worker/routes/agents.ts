@@ -1,6 +1,6 @@
 /** `/v1/agents`: enrolment tokens, enrolment, list, revocation. */
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { EnrolmentTokenRequest, EnrolRequest, type AgentRow, type EnrolAnswer, type EnrolmentTokenAnswer } from "../../protocol/api.ts";
 import { mintAgentId, mintSecret, parseAgentId, parseSiteName, parseTargetName, type Random } from "../../protocol/ids.ts";
 import { ENROLMENT_TTL_S } from "../../protocol/limits.ts";

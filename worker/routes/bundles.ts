@@ -1,6 +1,6 @@
 /** `/v1/bundles`: publish, list, read the active one, roll back. */
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { BundlePush, BundleRollback, type ActiveBundleAnswer } from "../../protocol/api.ts";
 import { MAX_AGENT_CONTROL } from "../../protocol/limits.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";

@@ -1,6 +1,6 @@
 /** `/v1/commands` and `/v1/history`: the searchable index, of everybody and of oneself; `/v1/refusals`: the audit of refusals. */
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { Outcome } from "../../protocol/recording/event.ts";
 import { listCommands, searchExpression, type CommandFilters } from "../../store/commands.ts";
 import { listRefusals } from "../../store/refusals.ts";

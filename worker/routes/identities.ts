@@ -1,6 +1,6 @@
 /** `/v1/identities`: list, revoke, restore. Revocation and live sessions are IdentityDO's; declarations are the bundle's. */
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { RevokeRequest, type IdentityRow, type RevokeAnswer } from "../../protocol/api.ts";
 import { parseIdentityName, type IdentityName } from "../../protocol/ids.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";

@@ -3,7 +3,7 @@
  * everybody's need `session:read`. What one may not see answers like what does not exist (GW-24).
  */
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { KillRequest, SessionState, type KillAnswer, type SessionKeys, type SessionRow } from "../../protocol/api.ts";
 import { parseSessionId } from "../../protocol/ids.ts";
 import { Outcome } from "../../protocol/recording/event.ts";

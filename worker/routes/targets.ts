@@ -3,7 +3,7 @@
  * will decide. A target that the identity may not connect to is not shown to it, unless it may read agents anyway.
  */
 import { Hono } from "hono";
-import { z } from "zod";
+import * as z from "zod";
 import { actionEntry } from "../../policy/actions.ts";
 import { parseResource, printResource } from "../../policy/resource.ts";
 import type { Decision, Resource } from "../../policy/types.ts";

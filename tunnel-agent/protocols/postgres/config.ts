@@ -3,7 +3,7 @@
  * safe ones: TLS with the certificate and name verified, SCRAM only, a pinned search_path.
  */
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 import { MAX_SQL_BYTES } from "../../../protocol/limits.ts";
 import { CredentialReference } from "../../credentials/reference.ts";
 
