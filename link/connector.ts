@@ -3,7 +3,7 @@
  * with the session's own secret, which only this process knows. It opens the streams.
  */
 import type { IncomingMessage } from "node:http";
-import { RESUME_HEADER, SESSION_HEADER } from "../protocol/api.ts";
+import { RESUME_HEADER, SESSION_HEADER } from "../protocol/connect.ts";
 import { parseSessionId, type SessionId } from "../protocol/ids.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
 import type { StreamMeta } from "../protocol/stream/control.ts";

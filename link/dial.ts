@@ -4,7 +4,7 @@
  */
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
-import { ProblemJson } from "../protocol/api.ts";
+import { ProblemJson } from "../protocol/connect.ts";
 import { ERRORS, type ErrorCode } from "../protocol/errors.ts";
 import { DIAL_BACK_MS, MAX_SESSION_CONTROL } from "../protocol/limits.ts";
 import { err, ok, type Result } from "../protocol/result.ts";

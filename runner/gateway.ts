@@ -3,7 +3,7 @@
  * after, renewal before it expires, problem+json turned into one kind of error.
  */
 import type { z } from "zod";
-import { ProblemJson, TokenAnswer } from "../protocol/api.ts";
+import { ProblemJson, TokenAnswer } from "../protocol/connect.ts";
 import { openCredentialStore } from "./credential-store.ts";
 import { CommandFailed, EXIT, exitOf } from "./exit.ts";
 import { findTokenSource } from "./identity/source.ts";
