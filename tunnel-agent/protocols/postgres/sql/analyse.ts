@@ -42,6 +42,10 @@ function analyse(parse: Parse, sql: string, serverMajor: number | undefined): Re
   const tokens = tokenize(sql);
   if (tokens.length > MAX_SQL_TOKENS) return err({ reason: "too-long", bytes, limit: MAX_SQL_BYTES, tokens: tokens.length });
   for (const token of tokens) {
+    if (token.kind === "spliced-string") {
+      const position = characters(sql, token.start) + 1;
+      return err({ reason: "unparsable", message: "a string that goes on after a comment is not accepted; write it as one", position });
+    }
     if (token.kind === "operator" && token.end - token.start > MAX_OPERATOR) {
       return err({ reason: "unparsable", message: "an operator is too long", position: characters(sql, token.start) + 1 });
     }
@@ -52,7 +56,37 @@ function analyse(parse: Parse, sql: string, serverMajor: number | undefined): Re
   if (!parsed.ok) return err(refusalOf(parsed.error, sql, tokens));
   const limit = 2 * MAX_AST_DEPTH;
   if (depthOf(parsed.value, limit) > limit) return err({ reason: "too-deep", limit: MAX_AST_DEPTH });
-  return ok(facts(parsed.value, sql, tokens, serverMajor));
+  if (!agreesOnStatements(parsed.value, sql, tokens)) {
+    return err({ reason: "unparsable", message: "it is not certain where the statements of this text end" });
+  }
+  try {
+    return ok(facts(parsed.value, sql, tokens, serverMajor));
+  } catch (error) {
+    // Within the limit the walk needs little stack; how much the caller has left is not known here.
+    if (error instanceof RangeError) return err({ reason: "too-deep", limit: MAX_AST_DEPTH });
+    throw error;
+  }
+}
+
+/**
+ * Our lexer and the parser's must see the same statements: each has its own `;` or the end of the text after it, and none
+ * within, but for the bodies of rules and of SQL functions. A trick that hides a statement in what one of them takes for a
+ * string shows here (PG-45).
+ */
+function agreesOnStatements(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[]): boolean {
+  let separated = 0;
+  let open = false;
+  for (const { kind, start } of tokens) {
+    if (kind === "comment") continue;
+    if (kind !== "punctuation" || sql[start] !== ";") open = true;
+    else if (open) {
+      separated++;
+      open = false;
+    }
+  }
+  if (open) separated++;
+  const nests = parsed.some(({ stmt }) => stmt !== undefined && ("RuleStmt" in stmt || "CreateFunctionStmt" in stmt));
+  return nests ? separated >= parsed.length : separated === parsed.length;
 }
 
 function facts(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[], serverMajor: number | undefined): AnalysedSql {

@@ -7,6 +7,8 @@
  * what a statement does is decided from the parse tree alone.
  */
 
+import { unreachable } from "../../../../protocol/result.ts";
+
 export type TokenKind =
   | "name"
   /** `"…"` */
@@ -15,6 +17,8 @@ export type TokenKind =
   | "unicode-name"
   /** Any form: '…', E'…', B'…', X'…', U&'…', $tag$…$tag$, with their continuation lines. */
   | "string"
+  /** A string that goes on after a line comment: PostgreSQL joins the parts, libpg-query takes them for two strings. */
+  | "spliced-string"
   | "number"
   /** `$1` */
   | "parameter"
@@ -98,8 +102,9 @@ export function tokenize(text: string): Token[] {
         break;
       default:
         if (c === "'") {
-          kind = "string";
-          at = endOfString(text, at + 1, false);
+          const literal = stringFrom(text, at + 1, "plain");
+          kind = literal.kind;
+          at = literal.end;
         } else if (c === '"') {
           kind = "quoted-name";
           at = endOfQuoted(text, at + 1, '"');
@@ -160,16 +165,16 @@ function prefixedLiteral(text: string, at: number): { kind: TokenKind; end: numb
   switch (text[at]) {
     case "e":
     case "E":
-      return text[at + 1] === "'" ? { kind: "string", end: endOfString(text, at + 2, true) } : null;
+      return text[at + 1] === "'" ? stringFrom(text, at + 2, "escapes") : null;
     case "b":
     case "B":
     case "x":
     case "X":
-      return text[at + 1] === "'" ? { kind: "string", end: endOfString(text, at + 2, false) } : null;
+      return text[at + 1] === "'" ? stringFrom(text, at + 2, "bits") : null;
     case "u":
     case "U":
       if (text[at + 1] !== "&") return null;
-      if (text[at + 2] === "'") return { kind: "string", end: endOfString(text, at + 3, false) };
+      if (text[at + 2] === "'") return stringFrom(text, at + 3, "plain");
       if (text[at + 2] === '"') return { kind: "unicode-name", end: endOfQuoted(text, at + 3, '"') };
       return null;
     default:
@@ -188,15 +193,33 @@ function endOfQuoted(text: string, from: number, quote: string): number {
   }
 }
 
-/** As `endOfQuoted`, with backslashes where the prefix was E, and continued on later lines (manual 4.1.2.1). */
-function endOfString(text: string, from: number, backslashes: boolean): number {
+/** In E'…' a backslash escapes; in B'…' and X'…' not even a doubled quote goes on. */
+type Quoting = "plain" | "escapes" | "bits";
+
+/** To the end of the last line that it is continued on (manual 4.1.2.1). */
+function stringFrom(text: string, from: number, quoting: Quoting): { kind: TokenKind; end: number } {
+  let kind: TokenKind = "string";
   let at = from;
   for (;;) {
-    const end = backslashes ? endOfEscaped(text, at) : endOfQuoted(text, at, "'");
-    if (end < 0) return -1;
-    const continued = continuation(text, end);
-    if (continued < 0) return end;
-    at = continued;
+    const end = endOfPart(text, at, quoting);
+    if (end < 0) return { kind, end };
+    const next = continuation(text, end);
+    if (next === null) return { kind, end };
+    if (next.comment) kind = "spliced-string";
+    at = next.from;
+  }
+}
+
+function endOfPart(text: string, from: number, quoting: Quoting): number {
+  switch (quoting) {
+    case "plain":
+      return endOfQuoted(text, from, "'");
+    case "escapes":
+      return endOfEscaped(text, from);
+    case "bits":
+      return text.indexOf("'", from) + 1 || -1;
+    default:
+      return unreachable(quoting);
   }
 }
 
@@ -211,18 +234,20 @@ function endOfEscaped(text: string, from: number): number {
   return -1;
 }
 
-/** Where the text goes on, if white space with a line break (line comments count as white space) leads to another quote; else -1. */
-function continuation(text: string, from: number): number {
+/** Where the text goes on, if white space with a line break (line comments count as white space) leads to another quote. */
+function continuation(text: string, end: number): { from: number; comment: boolean } | null {
   let newline = false;
-  for (let at = from; at < text.length; at++) {
-    if (text[at] === "'") return newline ? at + 1 : -1;
+  let comment = false;
+  for (let at = end; at < text.length; at++) {
+    if (text[at] === "'") return newline ? { from: at + 1, comment } : null;
     if (text[at] === "-" && text[at + 1] === "-") {
+      comment = true;
       at = endOfComment(text, at) - 1;
     } else if (classAt(text, at) === SPACE) {
       newline ||= text[at] === "\n" || text[at] === "\r";
-    } else return -1;
+    } else return null;
   }
-  return -1;
+  return null;
 }
 
 /** `$1`, `$$…$$`, `$tag$…$tag$`, or a lone `$`, which no grammar accepts. */

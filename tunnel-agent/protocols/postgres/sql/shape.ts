@@ -5,8 +5,11 @@
  * Not pg_query_normalize: that leaves the literals of utility statements (EXECUTE, COMMENT, ALTER SYSTEM, …) and every
  * comment in place, and grows memory by a gigabyte on a long list.
  */
-import type { Token } from "./lexer.ts";
+import type { Token, TokenKind } from "./lexer.ts";
 import { tokenize } from "./lexer.ts";
+
+/** What is unterminated may be a string as well. */
+const isLiteral = (kind: TokenKind): boolean => kind === "string" || kind === "spliced-string" || kind === "error";
 
 const MASK = "'[secret]'";
 
@@ -27,7 +30,7 @@ export function shapeOf(text: string, tokens: readonly Token[]): string {
     }
     before = end;
     if (comment) continue;
-    parts.push(kind === "string" || kind === "number" || kind === "error" ? `$${next++}` : text.slice(start, end));
+    parts.push(isLiteral(kind) || kind === "number" ? `$${next++}` : text.slice(start, end));
     spaced = false;
   }
   return parts.join("").trimEnd();
@@ -38,7 +41,7 @@ export function withoutSecrets(text: string, tokens: readonly Token[]): string {
   let out = "";
   let before = 0;
   for (const { kind, start, end } of tokens) {
-    if (kind !== "string" && kind !== "error" && kind !== "comment") continue;
+    if (!isLiteral(kind) && kind !== "comment") continue;
     out += text.slice(before, start) + (kind === "comment" ? " " : MASK);
     before = end;
   }
@@ -53,7 +56,7 @@ export function withoutSecretsInBodies(text: string, tokens: readonly Token[]): 
   let out = "";
   let before = 0;
   for (const { kind, start, end } of tokens) {
-    if (kind !== "string") continue;
+    if (!isLiteral(kind)) continue;
     const literal = text.slice(start, end);
     if (!speaksOfSecrets(literal)) continue;
     out += text.slice(before, start) + maskedBody(literal);

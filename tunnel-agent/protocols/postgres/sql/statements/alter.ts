@@ -116,7 +116,9 @@ function rename(fields: Fields, walk: Walk): void {
   const kind = fields["renameType"];
   if (altersRoleOrDatabase(kind, walk)) return;
   const relation = fieldsOf(fields, "relation");
-  const object = objectOf(kind, fields["object"], relation);
+  // A schema's old name stands where other objects have the name of their part.
+  const object: PgObject | undefined =
+    kind === "OBJECT_SCHEMA" ? { type: "schema", name: textOf(fields, "subname") ?? "" } : objectOf(kind, fields["object"], relation);
   effectOn(walk, "pg:alter", object);
   if (fields["behavior"] === "DROP_CASCADE") walk.facts.effect("pg:drop", TARGET);
   const name = textOf(fields, "newname");
