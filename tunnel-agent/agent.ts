@@ -107,7 +107,11 @@ function hostName(): string {
 
 /** The compiler with this site's floor in it. @throws AgentStartError for a floor that is not one. */
 function withFloor(config: AgentConfig): CompileBundle {
-  if (config.policy_floor === undefined) return compileBundle;
+  if (config.policy_floor === undefined) {
+    // Loads the engine now, so that the first bundle decides without that delay.
+    compileBundle({});
+    return compileBundle;
+  }
   let text: string;
   try {
     text = readFileSync(resolve(config.directory, config.policy_floor), "utf8");

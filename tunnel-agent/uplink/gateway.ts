@@ -29,18 +29,25 @@ export function createGateway(origin: string, identity: AgentIdentity): Gateway 
     headers,
     dial: async (session, secret) =>
       openWebSocket(socketUrl(origin, `/v1/sessions/${session}/agent`), { ...(await headers()), [DIAL_HEADER]: secret }),
-    put: async (session, number, body, signal) => {
+    put: async (session, number, body, stop) => {
+      const abort = new AbortController();
+      const end = (): void => abort.abort();
+      const timer = setTimeout(end, UPLOAD_TIMEOUT_MS);
+      stop.addEventListener("abort", end);
       try {
         const response = await fetch(new URL(`/v1/agent/sessions/${session}/segments/${number}`, origin), {
           method: "PUT",
           headers: { ...(await headers()), "content-type": "application/x-ndjson" },
           body,
           redirect: "error",
-          signal: AbortSignal.any([signal, AbortSignal.timeout(UPLOAD_TIMEOUT_MS)]),
+          signal: abort.signal,
         });
         return await readAnswer(response);
       } catch (error) {
         return { kind: "unavailable", reason: describeFetchError(error) };
+      } finally {
+        clearTimeout(timer);
+        stop.removeEventListener("abort", end);
       }
     },
   };
