@@ -16,7 +16,7 @@ export const explicitToken: SourceKind = {
   find(env) {
     const token = env["SALLYPORT_TOKEN"];
     if (token === undefined || token === "") return undefined;
-    return { name: "SALLYPORT_TOKEN", mintable: false, fetch: () => Promise.resolve(checked(token, "SALLYPORT_TOKEN")) };
+    return { name: "SALLYPORT_TOKEN", mintable: false, fetch: async () => checked(token, "SALLYPORT_TOKEN") };
   },
 };
 

@@ -20,18 +20,23 @@ export interface ChildOutcome {
 
 export function runChild(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<ChildOutcome> {
   return new Promise((resolve) => {
-    const child = spawn(command, [...args], { stdio: "inherit", env });
+    // Before the command exists: a signal in between would end us and leave it behind.
+    const early: NodeJS.Signals[] = [];
+    let pass = (signal: NodeJS.Signals): void => void early.push(signal);
     const listeners = PASSED_ON.map((signal) => {
-      const pass = (): void => {
-        if (!(FROM_TERMINAL.includes(signal) && process.stdin.isTTY)) child.kill(signal);
+      const received = (): void => {
+        if (!(FROM_TERMINAL.includes(signal) && process.stdin.isTTY)) pass(signal);
       };
-      process.on(signal, pass);
-      return () => process.off(signal, pass);
+      process.on(signal, received);
+      return () => process.off(signal, received);
     });
     const done = (outcome: ChildOutcome): void => {
       for (const remove of listeners) remove();
       resolve(outcome);
     };
+    const child = spawn(command, [...args], { stdio: "inherit", env });
+    pass = (signal) => void child.kill(signal);
+    for (const signal of early) pass(signal);
     child.once("error", (error: NodeJS.ErrnoException) => {
       const missing = error.code === "ENOENT";
       const failure = missing ? `${command}: command not found` : `${command} cannot be run (${error.code ?? error.message})`;
