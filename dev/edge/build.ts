@@ -50,13 +50,22 @@ function readConfig(): EdgeConfig {
   };
 }
 
-export async function buildEdge(): Promise<EdgeBundle> {
+export interface BuiltEdge extends EdgeBundle {
+  /** Every file that went into it, from the repository's root. */
+  readonly inputs: readonly string[];
+}
+
+/** `minify`: for the package; names are kept, so that the Worker's stack traces stay readable. */
+export async function buildEdge({ minify = false }: { readonly minify?: boolean } = {}): Promise<BuiltEdge> {
   const wasm = new Map<string, string>();
   const result = await build({
     absWorkingDir: root,
     entryPoints: ["worker/index.ts"],
     bundle: true,
     write: false,
+    metafile: true,
+    minifySyntax: minify,
+    minifyWhitespace: minify,
     format: "esm",
     target: "es2024",
     platform: "browser",
@@ -70,5 +79,6 @@ export async function buildEdge(): Promise<EdgeBundle> {
   const modules: Record<string, { type: "esm" | "wasm"; contents: string | Uint8Array<ArrayBuffer> }> = {};
   modules["worker.js"] = { type: "esm", contents: result.outputFiles[0]?.text ?? "" };
   for (const [name, file] of wasm) modules[name] = { type: "wasm", contents: new Uint8Array(await readFile(file)) };
-  return { config: readConfig(), modules, migrations: await readD1Migrations(join(root, "migrations")) };
+  const inputs = Object.keys(result.metafile.inputs);
+  return { config: readConfig(), modules, migrations: await readD1Migrations(join(root, "migrations")), inputs };
 }

@@ -33,10 +33,10 @@ export interface EdgeBundle {
   readonly migrations: readonly Migration[];
 }
 
-/** The form of `edge/manifest.json` in the package: module files by name, and the migrations. */
+/** The form of `edge/manifest.json` in the package: modules with their files, relative to it, and the migrations. */
 export interface EdgeManifest {
   readonly config: EdgeConfig;
-  readonly modules: Readonly<Record<string, "esm" | "wasm">>;
+  readonly modules: Readonly<Record<string, { readonly type: "esm" | "wasm"; readonly file: string }>>;
   readonly migrations: readonly Migration[];
 }
 
@@ -46,8 +46,8 @@ export async function loadEdgeBundle(): Promise<EdgeBundle> {
   const directory = join(dirname(fileURLToPath(import.meta.url)), "edge");
   const manifest = JSON.parse(await readFile(join(directory, "manifest.json"), "utf8")) as EdgeManifest;
   const modules: Record<string, { type: "esm" | "wasm"; contents: string | Uint8Array<ArrayBuffer> }> = {};
-  for (const [name, type] of Object.entries(manifest.modules)) {
-    const bytes = new Uint8Array(await readFile(join(directory, name)));
+  for (const [name, { type, file }] of Object.entries(manifest.modules)) {
+    const bytes = new Uint8Array(await readFile(join(directory, file)));
     modules[name] = { type, contents: type === "esm" ? new TextDecoder().decode(bytes) : bytes };
   }
   return { config: manifest.config, modules, migrations: manifest.migrations };
