@@ -7,6 +7,7 @@
  */
 import { readRefusal } from "../durable-objects/answer.ts";
 import { logWarning, reasonOf } from "../durable-objects/log.ts";
+import type { ProblemJson } from "../protocol/api.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { GatewayContext } from "./env.ts";
 import { refuse, type Audit } from "./refusal.ts";
@@ -29,8 +30,9 @@ export async function passUpgrade(
     try {
       const response = await send();
       if (response.status === 101) return response;
-      const { code, message } = await readRefusal(response);
-      return await refuse(c, code, { ...audit, reason: message }, { detail: message });
+      const { code, message, over } = await readRefusal(response);
+      const refused = await refuse(c, code, { ...audit, reason: message }, { detail: message });
+      return over ? await gone(refused) : refused;
     } catch (thrown) {
       const reason = reasonOf(thrown);
       logWarning("upgrade_failed", { path: c.req.path, attempt, reason });
@@ -38,6 +40,14 @@ export async function passUpgrade(
       await scheduler.wait(PAUSE_MS * attempt);
     }
   }
+}
+
+/** 410 whatever the code: a session can end for reasons that, answering a first connect, would mean "try again". */
+async function gone(refused: Response): Promise<Response> {
+  const problem: ProblemJson = { ...(await refused.json<ProblemJson>()), status: 410 };
+  const headers = new Headers(refused.headers);
+  headers.delete("www-authenticate");
+  return new Response(JSON.stringify(problem), { status: 410, headers });
 }
 
 /** RFC 6455 section 4.1. */

@@ -57,8 +57,11 @@ interface Ending {
 function end(record: SessionRecord, presence: Presence, ending: Ending, now: number): Step {
   const { code, message, at, grace, punctual } = ending;
   const effects: SessionEffect[] = [];
-  if (presence.runner !== null) effects.push({ type: "refuse", ref: presence.runner.ref, code, message });
-  if (presence.agent !== null) effects.push({ type: "refuse", ref: presence.agent.ref, code, message });
+  // To a runner whose first connect fails there was no session yet: the code alone speaks (503, …).
+  if (presence.runner !== null) {
+    effects.push({ type: "refuse", ref: presence.runner.ref, code, message, over: presence.runner.resumeHash === null });
+  }
+  if (presence.agent !== null) effects.push({ type: "refuse", ref: presence.agent.ref, code, message, over: true });
   if (ending.tell && wasOffered(record)) effects.push({ type: "tell_agent", code, message });
   const coupled = presence.live !== null;
   if (coupled && punctual) effects.push({ type: "cut", code, ms: grace });
@@ -102,30 +105,33 @@ function join(record: SessionRecord, presence: Presence, now: number): Step {
 const lost = (record: SessionRecord, now: number): SessionRecord =>
   record.phase.kind === "active" && record.phase.lostAt === null ? { ...record, phase: { ...record.phase, lostAt: now } } : record;
 
-function refuseOnly(record: SessionRecord, presence: Presence, ref: number, code: ErrorCode, message = sentence(code)): Step {
-  return { record, presence, effects: [{ type: "refuse", ref, code, message }] };
+function refuseOnly(record: SessionRecord, presence: Presence, ref: number, code: ErrorCode): Step {
+  return { record, presence, effects: [{ type: "refuse", ref, code, message: sentence(code), over: false }] };
 }
+
+/** A held upgrade makes room for a newer one of the same side. */
+const replaced = (ref: number): SessionEffect => ({ type: "refuse", ref, code: "conflict", message: sentence("conflict"), over: false });
 
 function runnerArrived(given: SessionRecord, before: Presence, event: SessionEvent & { type: "runner_arrived" }, now: number): Step {
   const redial = event.resumeHash === null;
   if (redial !== (given.phase.kind === "active")) return refuseOnly(given, before, event.ref, "conflict");
-  const replaced: SessionEffect[] =
-    before.runner === null ? [] : [{ type: "refuse", ref: before.runner.ref, code: "conflict", message: sentence("conflict") }];
+  const displaced: SessionEffect[] = before.runner === null ? [] : [replaced(before.runner.ref)];
   const runner = { ref: event.ref, since: now, resumeHash: event.resumeHash };
   const presence: Presence = { ...before, runner };
   const record = lost(given, now);
   if (presence.agent !== null && !presence.agent.tentative) {
     const joined = join(record, presence, now);
-    return { ...joined, effects: [...replaced, ...joined.effects] };
+    return { ...joined, effects: [...displaced, ...joined.effects] };
   }
   const hold: SessionEffect = { type: "hold", ref: event.ref, ms: DIAL_BACK_MS };
-  const onItsWay = record.dial !== null && !record.dial.used && now - record.dial.sentAt < REDISPATCH_AFTER_MS;
-  if (presence.dispatching !== null || onItsWay) return { record, presence, effects: [...replaced, hold] };
+  const onItsWay = redial && record.dial !== null && !record.dial.used && now - record.dial.sentAt < REDISPATCH_AFTER_MS;
+  if (presence.dispatching !== null || onItsWay) return { record, presence, effects: [...displaced, hold] };
   const n = Math.max(record.dial?.n ?? 0, record.offered?.n ?? 0) + 1;
   return {
-    record: { ...record, offered: { n, hash: event.freshHash, sentAt: 0, used: false } },
+    // Not joined yet: the dispatch may go to another agent than the last one did.
+    record: { ...record, agent: redial ? record.agent : null, offered: { n, hash: event.freshHash, sentAt: 0, used: false } },
     presence: { ...presence, dispatching: n },
-    effects: [...replaced, hold, { type: "dispatch", n, redial }],
+    effects: [...displaced, hold, { type: "dispatch", n, redial }],
   };
 }
 
@@ -134,7 +140,7 @@ function agentArrived(given: SessionRecord, before: Presence, event: SessionEven
   if (given.agent !== null && given.agent !== event.agent) return refuseOnly(given, before, event.ref, "not_found");
   if (event.secret === "other") return refuseOnly(given, before, event.ref, given.agent === null ? "not_found" : "conflict");
   const effects: SessionEffect[] = [];
-  if (before.agent !== null) effects.push({ type: "refuse", ref: before.agent.ref, code: "conflict", message: sentence("conflict") });
+  if (before.agent !== null) effects.push(replaced(before.agent.ref));
   const record: SessionRecord = event.secret === "offered" ? { ...lost(given, now), dial: given.offered, offered: null } : lost(given, now);
   const tentative = event.secret === "dial" && before.dispatching !== null && given.offered !== null;
   const presence: Presence = { ...before, agent: { ref: event.ref, since: now, id: event.agent, tentative } };
@@ -228,13 +234,14 @@ function settleFailed(record: SessionRecord, presence: Presence, now: number): S
 function afterEnd(record: SessionRecord, presence: Presence, phase: Phase & { kind: "ended" }, event: SessionEvent, now: number): Step {
   const same: Step = { record, presence, effects: [] };
   switch (event.type) {
-    case "runner_arrived":
-      return refuseOnly(record, presence, event.ref, phase.code, phase.message);
+    case "runner_arrived": {
+      const { code, message } = phase;
+      return { ...same, effects: [{ type: "refuse", ref: event.ref, code, message, over: event.resumeHash === null }] };
+    }
     case "agent_arrived": {
-      const its = event.secret !== "other" || record.agent === event.agent;
-      return its
-        ? refuseOnly(record, presence, event.ref, phase.code, phase.message)
-        : refuseOnly(record, presence, event.ref, "not_found");
+      if (event.secret === "other" && record.agent !== event.agent) return refuseOnly(record, presence, event.ref, "not_found");
+      const { code, message } = phase;
+      return { ...same, effects: [{ type: "refuse", ref: event.ref, code, message, over: true }] };
     }
     case "dispatched":
       // The end came while the dispatch was under way: the agent now has a session that is over.
@@ -273,10 +280,8 @@ export function step(record: SessionRecord, presence: Presence, event: SessionEv
     case "agent_arrived": {
       if (now >= record.deadline) {
         const over = endBy(record, presence, "session_expired", sentence("session_expired"), now);
-        return {
-          ...over,
-          effects: [{ type: "refuse", ref: event.ref, code: "session_expired", message: sentence("session_expired") }, ...over.effects],
-        };
+        const answered = step(over.record, over.presence, event, now);
+        return { ...answered, effects: [...over.effects, ...answered.effects] };
       }
       return event.type === "runner_arrived" ? runnerArrived(record, presence, event, now) : agentArrived(record, presence, event, now);
     }

@@ -79,7 +79,7 @@ export class SessionDO extends DurableObject<Env> {
   /**
    * An upgrade of `upgrade.ts`: held until the other side is there, then 101. Otherwise a refusal (`answer.ts`):
    * `not_found` (no such session, or a wrong secret), `conflict` (replaced by a newer arrival, or an old secret: come
-   * again), `site_offline`, `agent_unready`, the agent's own refusal, or, once it is over, the code of the session's end.
+   * again), `site_offline`, `agent_unready`, the agent's own refusal, or, once it is over, 410 with the code of the session's end.
    */
   override async fetch(request: Request): Promise<Response> {
     const upgrade = parseUpgrade(request);
@@ -222,7 +222,7 @@ export class SessionDO extends DurableObject<Env> {
         return this.#answer(effect.agent, () => this.#switchingProtocols(ends.agent, null));
       }
       case "refuse":
-        return this.#answer(effect.ref, () => refusal(effect.code, effect.message));
+        return this.#answer(effect.ref, () => refusal(effect.code, effect.message, effect.over));
       case "drop":
         return this.ctx.waitUntil(this.#coupling.drop());
       case "cut":

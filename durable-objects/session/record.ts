@@ -87,7 +87,8 @@ export type SessionEffect =
   | { readonly type: "watch_alone"; readonly ref: number; readonly ms: number }
   | { readonly type: "dispatch"; readonly n: number; readonly redial: boolean }
   | { readonly type: "join"; readonly runner: number; readonly agent: number; readonly generation: number; readonly first: boolean }
-  | { readonly type: "refuse"; readonly ref: number; readonly code: ErrorCode; readonly message: string }
+  /** `over`: the session is, for good; otherwise the code's own meaning says whether to come again. */
+  | { readonly type: "refuse"; readonly ref: number; readonly code: ErrorCode; readonly message: string; readonly over: boolean }
   /** End the old coupling; both ends shall redial. */
   | { readonly type: "drop" }
   /** End the sockets for good, `ms` from now (0: at once). */

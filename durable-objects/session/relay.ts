@@ -32,6 +32,8 @@ function shortReason(reason: string): string {
 
 export class RelayCoupling implements Coupling {
   readonly #ctx: DurableObjectState;
+  /** Only to be quick: an instance that was hibernated finds peers by their tags again. */
+  readonly #peers = new WeakMap<WebSocket, WebSocket>();
 
   constructor(ctx: DurableObjectState) {
     this.#ctx = ctx;
@@ -60,26 +62,24 @@ export class RelayCoupling implements Coupling {
   }
 
   message(socket: WebSocket, data: string | ArrayBuffer): number | null {
-    const { role, generation } = this.#attachment(socket);
-    const peer = this.#peer(role, generation);
+    const peer = this.#peer(socket);
     if (peer === null) {
       socket.close(SERVICE_RESTART, "the other side is gone: redial");
-      return generation;
+      return this.#attachment(socket).generation;
     }
     peer.send(data);
     if (((peer as { bufferedAmount?: number }).bufferedAmount ?? 0) <= RELAY_BUFFER_MAX) return null;
     this.#closeAll(TRY_AGAIN_LATER, "more was sent than the other side takes");
-    return generation;
+    return this.#attachment(socket).generation;
   }
 
   closed(socket: WebSocket, code: number, reason: string): number | null {
-    const { role, generation } = this.#attachment(socket);
-    const peer = this.#peer(role, generation);
+    const peer = this.#peer(socket);
     if (peer !== null) {
       if (sendable(code)) peer.close(code, shortReason(reason));
       else peer.close(SERVICE_RESTART, "the other side was lost: redial");
     }
-    return generation;
+    return this.#attachment(socket).generation;
   }
 
   #accept(role: Role, generation: number): WebSocket {
@@ -89,9 +89,13 @@ export class RelayCoupling implements Coupling {
     return pair[0];
   }
 
-  #peer(role: Role, generation: number): WebSocket | null {
-    const open = this.#open(`generation:${generation}`);
-    return open.find((socket) => this.#attachment(socket).role === other(role)) ?? null;
+  #peer(socket: WebSocket): WebSocket | null {
+    const known = this.#peers.get(socket);
+    if (known !== undefined) return known.readyState === WebSocket.READY_STATE_OPEN ? known : null;
+    const { role, generation } = this.#attachment(socket);
+    const peer = this.#open(`generation:${generation}`).find((each) => this.#attachment(each).role === other(role));
+    if (peer !== undefined) this.#peers.set(socket, peer);
+    return peer ?? null;
   }
 
   #open(tag?: string): WebSocket[] {

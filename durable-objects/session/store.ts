@@ -17,12 +17,12 @@ export class SessionStore {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-    sql.exec(`CREATE TABLE IF NOT EXISTS session (
-      one INTEGER PRIMARY KEY CHECK (one = 1), v INTEGER NOT NULL, facts TEXT NOT NULL, record TEXT NOT NULL) STRICT`);
   }
 
   /** null: never opened here, or forgotten. Throws on a form that this version does not know. */
   load(): StoredSession | null {
+    // The table is made by create() alone: whoever asks for ids that do not exist leaves nothing behind.
+    if (this.#sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'session'").toArray().length === 0) return null;
     const row = this.#sql.exec<{ v: number; facts: string; record: string }>("SELECT v, facts, record FROM session").toArray()[0];
     if (row === undefined) return null;
     if (row.v !== FORM) throw new Error(`session stored in form ${row.v}; this version reads form ${FORM}`);
@@ -30,7 +30,10 @@ export class SessionStore {
   }
 
   create(facts: SessionFacts, record: SessionRecord): void {
-    this.#sql.exec("INSERT INTO session (one, v, facts, record) VALUES (1, ?, ?, ?)", FORM, JSON.stringify(facts), JSON.stringify(record));
+    this.#sql.exec(`CREATE TABLE IF NOT EXISTS session (
+      one INTEGER PRIMARY KEY CHECK (one = 1), v INTEGER NOT NULL, facts TEXT NOT NULL, record TEXT NOT NULL) STRICT`);
+    const insert = "INSERT INTO session (one, v, facts, record) VALUES (1, ?, ?, ?)";
+    this.#sql.exec(insert, FORM, JSON.stringify(facts), JSON.stringify(record));
   }
 
   save(record: SessionRecord): void {

@@ -95,10 +95,12 @@ export class SiteDO extends DurableObject<Env> {
   async dispatch(order: DispatchOrder): Promise<DispatchResult> {
     const given = this.#store.session(order.session);
     if (order.redial && given === null) return { ok: false, code: "session_lost" };
-    const agent = given === null ? this.#choose(order.target) : await this.#ready(given.agent);
+    // A session that is still opening may go to another agent when its first one went.
+    const agent =
+      given !== null && (order.redial || this.#isReady(given.agent)) ? await this.#ready(given.agent) : this.#choose(order.target);
     if (agent === null) return { ok: false, code: "site_offline" };
     // Before it is sent: an agent may answer before this returns.
-    if (given === null) this.#store.putSession({ id: order.session, agent, end: null });
+    if (given?.agent !== agent) this.#store.putSession({ id: order.session, agent, end: null });
     if (this.#send(agent, { type: "dispatch", ...order })) return { ok: true, agent };
     if (given === null) this.#store.dropSession(order.session);
     return { ok: false, code: "site_offline" };
@@ -258,22 +260,26 @@ export class SiteDO extends DurableObject<Env> {
     return chooseAgent(candidates, target, Date.now());
   }
 
+  #isReady(agent: string): boolean {
+    return this.#store.agent(agent)?.state.kind === "ready";
+  }
+
   /** The agent once it is ready, or null after REDIAL_WAIT_MS. */
   async #ready(agent: string): Promise<string | null> {
-    const isReady = (): boolean => this.#store.agent(agent)?.state.kind === "ready";
-    if (isReady()) return agent;
+    if (this.#isReady(agent)) return agent;
     const waiting = this.#awaited.get(agent) ?? new Set();
     this.#awaited.set(agent, waiting);
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, REDIAL_WAIT_MS);
       const wake = (): void => {
         clearTimeout(timer);
+        waiting.delete(wake);
+        if (waiting.size === 0) this.#awaited.delete(agent);
         resolve();
       };
+      const timer = setTimeout(wake, REDIAL_WAIT_MS);
       waiting.add(wake);
     });
-    this.#awaited.delete(agent);
-    return isReady() ? agent : null;
+    return this.#isReady(agent) ? agent : null;
   }
 
   /** False: the agent has no connection. */

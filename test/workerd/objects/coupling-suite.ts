@@ -179,6 +179,16 @@ export function couplingSuite(kind: Env["SALLYPORT_COUPLING"]): void {
       await expect.poll(async () => (await env.IDENTITIES.getByName("ci").status()).live_sessions).not.toContain(session.runner.session);
     });
 
+    test("an end is 410 to a redial whatever its code means to a first connect", async () => {
+      const session = await joined();
+      const resuming = session.runner.resume();
+      await session.agent.dispatch();
+      session.agent.say({ type: "refused", session: session.runner.session, code: "policy_stale", message: "older than its limit" });
+      const over = { status: 410, problem: { status: 410, code: "policy_stale", detail: "older than its limit" } };
+      expect(await resuming).toMatchObject(over);
+      expect(await session.runner.resume()).toMatchObject(over);
+    });
+
     test("an instance that died within a kill's grace has stored the end, and has cut by dying", async () => {
       const session = await joined();
       await sessionObject(session).kill("session_killed", "gone");

@@ -167,6 +167,13 @@ describe("who may speak to the object", () => {
     await talks(session);
   });
 
+  test("asking for sessions that do not exist stores nothing", async () => {
+    const object = env.SESSIONS.getByName("ses_00000000000000000000000001");
+    expect((await object.fetch(resumeUpgrade("x".repeat(43)))).status).toBe(404);
+    expect(await object.kill("session_killed", "m")).toBe(false);
+    expect(await runInDurableObject(object, (_, state) => state.storage.sql.exec("SELECT name FROM sqlite_master").toArray())).toEqual([]);
+  });
+
   test("secrets are stored as hashes only", async () => {
     const session = await joined();
     const stored = await runInDurableObject(sessionObject(session), (_, state) =>

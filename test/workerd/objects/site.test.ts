@@ -1,5 +1,5 @@
 /** SiteDO: who may serve what, who gets a session, and what an agent's word on a session is worth. */
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { EdgeToAgent } from "../../../protocol/agent-control.ts";
@@ -103,6 +103,21 @@ describe("who gets a session", () => {
     const resuming = session.runner.resume();
     expect(await session.agent.dispatch()).toMatchObject({ redial: true });
     void resuming;
+  });
+
+  test("a session whose first agent went before it was joined goes to another", async () => {
+    const { agent, target } = await site();
+    const connecting = new Runner().connect(target);
+    const first = await agent.dispatch();
+    agent.control?.close(3000, "kill -9");
+    await expect.poll(() => siteOf(agent).agents()).toEqual([]);
+    const second = await replica(agent, target);
+    // The instance died too, so the Worker repeats the runner's upgrade.
+    await runInDurableObject(env.SESSIONS.getByName(first.session), (_, state) => state.abort("test")).catch(() => undefined);
+    const { session, dial_secret } = await second.dispatch();
+    expect(session).toBe(first.session);
+    must(await second.dialBack(session, dial_secret));
+    expect((await connecting).ok).toBe(true);
   });
 
   test("an agent's refusal is the runner's answer, and the session's end", async () => {
