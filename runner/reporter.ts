@@ -2,6 +2,7 @@
  * What a command says while it works: one line each on stderr, so that stdout stays the command's. As JSON for programs
  * (`--json`), or nothing but trouble (`--quiet`). No message carries a token or a password.
  */
+import { writeSync } from "node:fs";
 import type { LinkLog } from "../link/types.ts";
 import { plain } from "./print.ts";
 
@@ -35,4 +36,11 @@ export function createReporter({ json, quiet, debug }: ReporterOptions, write: (
   };
 }
 
-export const toStderr = (line: string): void => void process.stderr.write(line);
+/** Not `process.stderr`: opening that makes descriptor 2 non-blocking for the user's command too, which shares it. */
+export function toStderr(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // Nobody reads our messages, or not fast enough: the command's work is worth more than they are.
+  }
+}

@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 
 const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 const FROM_TERMINAL: readonly string[] = ["SIGINT", "SIGQUIT"];
@@ -25,7 +26,7 @@ export function runChild(command: string, args: readonly string[], env: NodeJS.P
     let pass = (signal: NodeJS.Signals): void => void early.push(signal);
     const listeners = PASSED_ON.map((signal) => {
       const received = (): void => {
-        if (!(FROM_TERMINAL.includes(signal) && process.stdin.isTTY)) pass(signal);
+        if (!(FROM_TERMINAL.includes(signal) && isatty(0))) pass(signal);
       };
       process.on(signal, received);
       return () => process.off(signal, received);

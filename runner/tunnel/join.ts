@@ -30,7 +30,19 @@ export function joinDuplexes(client: Duplex, stream: Duplex): Promise<void> {
     };
     bind(client, stream);
     bind(stream, client);
-    client.pipe(stream);
-    stream.pipe(client);
+    pump(client, stream);
+    pump(stream, client);
   });
+}
+
+/**
+ * As `pipe()` does, which is not used: it looks at `process.stdout`, whereupon Node makes descriptor 1 non-blocking — the one that
+ * the user's command shares with us, whose writes then fail with EAGAIN.
+ */
+function pump(from: Duplex, to: Duplex): void {
+  from.on("data", (chunk: Uint8Array) => {
+    if (!to.destroyed && !to.write(chunk)) from.pause();
+  });
+  to.on("drain", () => from.resume());
+  from.on("end", () => to.end());
 }

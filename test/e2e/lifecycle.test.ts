@@ -2,7 +2,7 @@
  * How sessions end and what survives: kill, revocation, a new bundle, agents and connectors that die, a deploy of the
  * edge. The database is asked directly what really happened.
  */
-import type { ChildProcess } from "node:child_process";
+import { execFileSync, type ChildProcess } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type pg from "pg";
 import { connectTo } from "../support/database.ts";
@@ -97,10 +97,11 @@ describe.skipIf(psql === undefined)("endings", () => {
     expect((await world.sallyport(["run", "orders-db", "--", "true"], await asSleeper())).code).toBe(0);
   });
 
-  test("the connector dies by SIGKILL: the statement is cancelled and its outcome recorded as unknown (PG-52)", async () => {
+  test("the client dies by SIGKILL: the statement is cancelled and its outcome recorded as unknown (PG-52)", async () => {
     const { child, done, session } = await sleeping("orphaned");
-    child.kill("SIGKILL");
-    await done;
+    const client = execFileSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).trim();
+    process.kill(Number(client), "SIGKILL");
+    expect((await done).code).toBe(137);
     await neverHappened("orphaned");
     await eventually(
       async () => {

@@ -40,6 +40,8 @@ export interface World {
   readonly targetPassword: string;
   readonly agents: readonly AgentProcess[];
   startAgent(name: string): Promise<AgentProcess>;
+  /** Lines that the Worker logged. */
+  readonly edgeLog: readonly string[];
   /** A job's token, of the shop's deploy job unless claims say otherwise. */
   token(provider?: string, claims?: readonly string[]): Promise<string>;
   adminToken(): Promise<string>;
@@ -97,6 +99,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const binaries = findProgram("postgres");
   const postgres = await startPostgres(binaries === undefined ? {} : { binaries: join(binaries, "..") });
   const running: AgentProcess[] = [];
+  const edgeLog: string[] = [];
   let gateway: DevGateway | undefined;
   const stop = async (): Promise<void> => {
     for (const { child } of running) {
@@ -117,6 +120,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       port: 0,
       env: {},
       agentLog: process.stderr,
+      edgeLog: (line) => edgeLog.push(line),
       version: "test",
       agent: false,
       coupling: options.coupling ?? "coupled",
@@ -179,6 +183,7 @@ targets:
       directory,
       postgres,
       gateway: dev,
+      edgeLog,
       targetPassword,
       agents: running,
       startAgent,
