@@ -38,6 +38,7 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
     },
     analysis: new AnalysisCache(await loadSqlParser()),
     keys: new CancelKeys(),
+    admitting: new Map(),
   };
   return {
     serve: (client, open, session) => serveConnection(target, client, open, session),

@@ -4,50 +4,34 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
-import { printIdentifier } from "../../../policy/resource.ts";
+import { RecordingUnavailable } from "../../recording/recorder.ts";
 import type { SessionContext, SessionEndReason, StreamOpen } from "../../session.ts";
 import type { AnalysisCache } from "./analysis.ts";
-import { admit, fatalBytes } from "./client/admit.ts";
-import { sanitiseName, type ClientParameters } from "./client/parameters.ts";
+import { admit, fatalBytes, type Admission } from "./client/admit.ts";
+import type { ClientParameters } from "./client/parameters.ts";
 import { ClientStartup } from "./client/startup.ts";
 import { writeBackendKeyData, writeParameterStatus, writeReadyForQuery } from "./codec/backend.ts";
 import { single } from "./codec/writer.ts";
-import type { PostgresTargetConfig } from "./config.ts";
 import type { CancelKeys } from "./keys.ts";
 import { mayReport } from "./output.ts";
-import { SQLSTATE, type Refusal } from "./refusal.ts";
+import { notRecorded, SQLSTATE, type Refusal } from "./refusal.ts";
 import { Relay } from "./relay.ts";
 import { SessionMachine } from "./session/machine.ts";
 import { cancelAtTarget } from "./target/cancel.ts";
-import { connectTarget, type ConnectOptions } from "./target/connect.ts";
-import { login, type LoggedIn, type LoginOptions } from "./target/login.ts";
+import type { LoggedIn } from "./target/login.ts";
+import { reachWhileWanted, targetParameters, type Backend, type Reachable } from "./target/reach.ts";
 
 /** What does not change from one connection to the next. */
-export interface ServedTarget {
+export interface ServedTarget extends Reachable {
   readonly name: string;
-  readonly config: PostgresTargetConfig;
-  readonly connect: Omit<ConnectOptions, "signal">;
-  readonly login: Pick<LoginOptions, "user" | "methods" | "password" | "protocol">;
   readonly analysis: AnalysisCache;
   readonly keys: CancelKeys;
+  /** Connections that are not let in yet, by session. */
+  readonly admitting: Map<string, number>;
 }
 
-/** Random characters of the session's id in application_name, so that the target's own log leads to the recording. */
-const SESSION_CHARACTERS = 8;
-
-/** The startup packet that the target sees: ours, with the client's harmless settings (PG-08). */
-function targetParameters(target: ServedTarget, session: SessionContext, client: ClientParameters): [string, string][] {
-  const { config } = target;
-  const id = session.facts.id.replace(/^ses_/, "").slice(0, SESSION_CHARACTERS);
-  return [
-    ["database", config.database],
-    ["client_encoding", "UTF8"],
-    ["standard_conforming_strings", "on"],
-    ["search_path", config.search_path.map(printIdentifier).join(", ")],
-    ["application_name", sanitiseName(`sallyport:${id} ${client.applicationName}`.trim())],
-    ...client.settings,
-  ];
-}
+/** Connections of one session that may be in their handshake at once (PG-02). */
+const MAX_ADMITTING = 32;
 
 const unreachable: Refusal = {
   code: SQLSTATE.sqlclient_unable_to_establish_sqlconnection,
@@ -55,39 +39,14 @@ const unreachable: Refusal = {
   hint: "The agent's log says why.",
 };
 
+const tooMany: Refusal = {
+  code: SQLSTATE.too_many_connections,
+  message: "sallyport: too many connections of this session are still logging in",
+};
+
 function shutdown(signal: AbortSignal): Refusal {
   const reason = signal.reason as Partial<SessionEndReason> | undefined;
   return { code: SQLSTATE.admin_shutdown, message: `sallyport: ${reason?.message ?? "the session ended"}`, detail: reason?.code };
-}
-
-interface Backend extends LoggedIn {
-  readonly socket: Duplex;
-}
-
-/** Connects and logs in. The error is for the log; where a secret could be in it, it is not. */
-async function reach(
-  target: ServedTarget,
-  parameters: [string, string][],
-  signal: AbortSignal,
-): Promise<Backend | { readonly why: string }> {
-  const socket = await connectTarget({ ...target.connect, signal });
-  if (!socket.ok) return { why: socket.error };
-  try {
-    const loggedIn = await login(socket.value, { ...target.login, parameters, signal });
-    const drift = loggedIn.ok ? encodingProblem(loggedIn.value) : loggedIn.error;
-    if (loggedIn.ok && drift === null) return { ...loggedIn.value, socket: socket.value };
-    socket.value.destroy();
-    return { why: drift ?? "" };
-  } catch (error) {
-    socket.value.destroy();
-    return { why: `the credential could not be read: ${error instanceof Error ? error.message : String(error)}` };
-  }
-}
-
-function encodingProblem({ status }: LoggedIn): string | null {
-  const encoding = status.get("client_encoding");
-  if (encoding !== "UTF8") return `the target uses client_encoding ${encoding ?? "(unreported)"}, not UTF8`;
-  return status.get("standard_conforming_strings") === "on" ? null : "the target has standard_conforming_strings off";
 }
 
 /** The greeting after AuthenticationOk: what the target reports of itself, our key, ready. */
@@ -103,9 +62,7 @@ function greeting(backend: LoggedIn, client: ClientParameters, key: { readonly p
 export async function serveConnection(target: ServedTarget, client: Duplex, open: StreamOpen, session: SessionContext): Promise<void> {
   const log = session.log.child({ stream: open.streamId });
   client.on("error", (error) => log.debug({ error: error.message }, "client connection failed"));
-  const admission = await admit(client, new ClientStartup(open.auth, target.config.database), session.signal, () =>
-    shutdown(session.signal),
-  );
+  const admission = await admitCounted(target, client, open, session);
   switch (admission.type) {
     case "cancel":
       target.keys.cancel(session.facts.id, admission.pid, admission.key);
@@ -120,6 +77,23 @@ export async function serveConnection(target: ServedTarget, client: Duplex, open
   }
 }
 
+async function admitCounted(target: ServedTarget, client: Duplex, open: StreamOpen, session: SessionContext): Promise<Admission> {
+  const { id } = session.facts;
+  const before = target.admitting.get(id) ?? 0;
+  if (before >= MAX_ADMITTING) {
+    client.write(fatalBytes(tooMany));
+    return { type: "refused", refusal: tooMany };
+  }
+  target.admitting.set(id, before + 1);
+  try {
+    return await admit(client, new ClientStartup(open.auth, target.config.database), session.signal, () => shutdown(session.signal));
+  } finally {
+    const now = (target.admitting.get(id) ?? 1) - 1;
+    if (now === 0) target.admitting.delete(id);
+    else target.admitting.set(id, now);
+  }
+}
+
 async function serveAdmitted(
   target: ServedTarget,
   client: Duplex,
@@ -129,15 +103,18 @@ async function serveAdmitted(
 ): Promise<void> {
   const { parameters } = admission;
   const stream = open.streamId;
-  session.recorder.streamOpen({
-    stream,
-    user: session.maskText(parameters.user),
-    application: session.maskText(parameters.applicationName),
-  });
+  try {
+    const [user, application] = [session.maskText(parameters.user), session.maskText(parameters.applicationName)];
+    session.recorder.streamOpen({ stream, user, application });
+  } catch (error) {
+    if (!(error instanceof RecordingUnavailable)) throw error;
+    client.end(fatalBytes(notRecorded));
+    return;
+  }
   let reason = "";
   let [bytesIn, bytesOut] = [0, 0];
   try {
-    const backend = await reachWhileWanted(target, targetParameters(target, session, parameters), client, session.signal);
+    const backend = await reachWhileWanted(target, targetParameters(target, session.facts.id, parameters), client, session.signal);
     if ("why" in backend) {
       session.log.warn({ stream, target: target.name }, `target not reached: ${session.maskText(backend.why)}`);
       const refusal = session.signal.aborted ? shutdown(session.signal) : unreachable;
@@ -155,24 +132,17 @@ async function serveAdmitted(
       [bytesIn, bytesOut] = [relay.bytesIn, relay.bytesOut];
     }
   } finally {
-    session.recorder.streamClose({ stream, bytes_in: bytesIn, bytes_out: bytesOut, ...(reason === "" ? {} : { reason }) });
+    recordClose(session, { stream, bytes_in: bytesIn, bytes_out: bytesOut, ...(reason === "" ? {} : { reason }) });
   }
 }
 
-/** Gives up when the session ends, the client leaves, or it takes too long. */
-async function reachWhileWanted(target: ServedTarget, parameters: [string, string][], client: Duplex, signal: AbortSignal) {
-  const wanted = new AbortController();
-  const giveUp = (): void => wanted.abort();
-  const timer = setTimeout(giveUp, target.config.limits.connect_s * 1000);
-  client.on("close", giveUp);
-  signal.addEventListener("abort", giveUp, { once: true });
-  if (signal.aborted || client.destroyed) giveUp();
+/** There is nobody left to tell when this cannot be recorded but the log. */
+function recordClose(session: SessionContext, event: Parameters<SessionContext["recorder"]["streamClose"]>[0]): void {
   try {
-    return await reach(target, parameters, wanted.signal);
-  } finally {
-    clearTimeout(timer);
-    client.removeListener("close", giveUp);
-    signal.removeEventListener("abort", giveUp);
+    session.recorder.streamClose(event);
+  } catch (error) {
+    if (!(error instanceof RecordingUnavailable)) throw error;
+    session.log.error({ stream: event.stream }, "the end of a stream could not be recorded");
   }
 }
 

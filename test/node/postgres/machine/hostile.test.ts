@@ -76,8 +76,15 @@ describe("PG-57 a target that breaks the protocol", () => {
     }
   });
 
-  test("PG-25 notifications are dropped", () => {
-    expect(new Rig().backend(message("A", int32(1), "channel\0secret\0")).toClient()).toHaveLength(0);
+  test("PG-25 notifications are dropped, unless policy allowed LISTEN", () => {
+    const notification = message("A", int32(77), "channel\0hi\0");
+    expect(new Rig().backend(notification).toClient()).toHaveLength(0);
+    const refused = new Rig({ rule: (action) => (action === "pg:listen" ? "deny" : "allow") }).client(query("listen channel"));
+    refused.toClient();
+    expect(refused.backend(notification).toClient()).toHaveLength(0);
+    const rig = new Rig().client(query("listen channel")).backend(say.complete("LISTEN"), say.ready());
+    rig.toClient();
+    expect(rig.backend(notification).toClient()).toEqual(message("A", int32(0), "channel\0hi\0"));
   });
 
   test("the target's FATAL is passed on, filtered, and ends it", () => {

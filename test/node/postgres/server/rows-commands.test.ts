@@ -135,6 +135,7 @@ describe("PG-15 a refusal is sticky to Sync", () => {
     expect(letters(answer)).toBe("EZ");
     expect(errorOf(answer)).toMatchObject({ C: "54000" });
     expect(errorOf(await client.query(`select '${"x".repeat(2 * 1024 * 1024)}'`))).toMatchObject({ C: "54000" });
+    expect(gateway.recorder.commands.at(-1)).toMatchObject({ via: "simple", decision: "deny", text: "(2097162 bytes, not read)" });
     expect(await rows()).toEqual([]);
   });
 });
@@ -310,6 +311,7 @@ test("PG-23 a function call by OID is refused and never forwarded", async () => 
   const answer = await client.until("Z");
   expect(letters(answer)).toBe("EZ");
   expect(errorOf(answer)).toMatchObject({ C: "0A000" });
+  expect(gateway.recorder.commands).toMatchObject([{ via: "function call", decision: "deny" }]);
   expect(firstColumn(await client.query("select 1"))).toEqual(["1"]);
 });
 

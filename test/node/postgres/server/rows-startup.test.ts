@@ -85,6 +85,14 @@ test("PG-02 a connection that says nothing does not keep another from working, a
   expect(await refused(Buffer.concat([int32(-1), int32(V3_0)]))).toMatchObject({ C: "08P01" });
 });
 
+test("PG-02 a session may not have any number of connections in their handshake", async () => {
+  const silent = await Promise.all(Array.from({ length: 40 }, () => RawClient.open(open.port)));
+  const refusals = silent.slice(32);
+  for (const client of refusals) expect(errorOf(await client.untilClosed())).toMatchObject({ S: "FATAL", C: "53300" });
+  for (const client of silent) client.destroy();
+  while ((await psql(open, ["-c", "select 1"])).stdout !== "1\n");
+});
+
 test("PG-03 GSSAPI encryption is declined, then SSL, then the login works", async () => {
   const client = await RawClient.open(open.port);
   client.send(startupPacket(GSS));

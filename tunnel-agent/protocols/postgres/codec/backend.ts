@@ -213,6 +213,10 @@ export function writeFields(
   writer.byte(0).end();
 }
 
+export function writeNotification(writer: MessageWriter, pid: number, channel: string, payload: string): void {
+  writer.begin(B.NotificationResponse).int32(pid).cstring(channel).cstring(payload).end();
+}
+
 export function writeReadyForQuery(writer: MessageWriter, status: TransactionStatus): void {
   writer.begin(B.ReadyForQuery).byte(status.charCodeAt(0)).end();
 }

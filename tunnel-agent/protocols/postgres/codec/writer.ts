@@ -81,6 +81,12 @@ export class MessageWriter {
     if (this.#end === this.#start) return null;
     const bytes = this.#slab.subarray(this.#start, this.#end);
     this.#start = this.#end;
+    if (this.#slab.length > SLAB) {
+      // Grown for a large message: it is the receiver's now, and not kept for small ones.
+      this.#slab = Buffer.allocUnsafe(SLAB);
+      this.#start = 0;
+      this.#end = 0;
+    }
     return bytes;
   }
 }

@@ -10,7 +10,7 @@ import type { FrameHandler, Handling, Verdict } from "../codec/framing.ts";
 import { B, printType } from "../codec/types.ts";
 import { SQLSTATE, type Refusal } from "../refusal.ts";
 import type { Core } from "./core.ts";
-import { onError, onNotice, onParameterStatus } from "./said.ts";
+import { onError, onNotice, onNotification, onParameterStatus } from "./said.ts";
 import { onCommandComplete, onCopyResponse, onReady, running } from "./running.ts";
 
 /** Bytes of a message that is gathered before it is looked at. */
@@ -142,8 +142,7 @@ export class BackendSide implements FrameHandler {
       case "NoticeResponse":
         return onNotice(core, message.fields);
       case "NotificationResponse":
-        // LISTEN is not supported: what another session says does not reach this one (PG-25).
-        return "drop";
+        return onNotification(core, message.channel, message.payload);
       case "ErrorResponse":
         return onError(core, message.fields);
       case "ReadyForQuery":

@@ -9,7 +9,7 @@ import { SQLSTATE, type Refusal } from "../refusal.ts";
 import { onCopyData, onCopyEnd } from "./copy.ts";
 import type { Core } from "./core.ts";
 import { onBind, onClose, onDescribe, onExecute, onFlush, onParse, onSync, refuseExtended } from "./extended.ts";
-import { onFunctionCall, onQuery, refuseQuery } from "./simple.ts";
+import { onFunctionCall, onQuery, refuseQuery, refuseUnread } from "./simple.ts";
 
 /** Bytes of a message that holds a name or a reason. */
 const MAX_SMALL = 8 * 1024;
@@ -74,7 +74,7 @@ export class ClientSide implements FrameHandler {
     return "halt";
   }
 
-  /** Refused unread: it is neither held in memory nor, then, recorded. */
+  /** Refused unread: nothing of it is held in memory. */
   #tooLong(what: "query" | "parse" | "bind", bytes: number, limit: number): "skip" {
     const core = this.#core;
     const refusal: Refusal = {
@@ -82,8 +82,10 @@ export class ClientSide implements FrameHandler {
       message: `sallyport: the ${what === "bind" ? "parameters have" : "statement has"} ${bytes} bytes, and the limit is ${limit}`,
     };
     if (core.discarding) return "skip";
-    if (what === "query") refuseQuery(core, refusal);
-    else refuseExtended(core, refusal);
+    refuseUnread(core, what === "query" ? "simple" : what, `(${bytes} bytes, not read)`, refusal, (said) => {
+      if (what === "query") refuseQuery(core, said);
+      else refuseExtended(core, said);
+    });
     return "skip";
   }
 

@@ -39,6 +39,7 @@ function endCopy(core: Core, write: Parameters<Core["tell"]>[0]): void {
   core.tell(write);
   if (front === undefined || !("phase" in front)) return;
   front.phase = "copy-done";
+  front.command.bytes += core.copyInBytes;
   // The server would keep the answer to an Execute back until Sync, and Sync waits here for that answer.
   if (front.kind === "execute") core.tell((writer) => writeBare(writer, "Flush"));
 }

@@ -46,6 +46,8 @@ export class Core {
   barrier: Expected | null = null;
   /** A cancel of ours is on its way: what would be sent now could be hit by it. */
   cancelling = false;
+  /** A LISTEN was allowed and has succeeded. */
+  listening = false;
   /** The client said goodbye: end once everything is answered. */
   leaving = false;
   /** Copy data is expected of the client: passed on, or skipped after its limit. */

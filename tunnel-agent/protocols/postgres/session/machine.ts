@@ -88,35 +88,43 @@ export class SessionMachine {
 
   /** Monotonic ms at which `expire()` is due, if nothing happens before; null for never. */
   deadline(): number | null {
-    return this.#due()?.at ?? null;
+    const at = Math.min(this.#answerBy(), this.#syncBy(), this.#goOnBy());
+    return this.#core.ended || at === NEVER ? null : at;
   }
 
   expire(): SessionEvent[] {
     return this.#turn(() => {
-      const due = this.#due();
-      if (due !== null && due.at <= this.#core.now) due.act();
+      const core = this.#core;
+      const { now } = core;
+      if (this.#syncBy() <= now) core.fatal(unsynced);
+      else if (this.#goOnBy() <= now) core.fatal(idleInTransaction);
+      else if (this.#answerBy() > now) return;
+      else if (core.instead === null) core.cancelFor(tooSlow(core.options.limits.statement_s), false);
+      else core.fatal(core.instead.refusal);
     });
   }
 
-  /** The one limit of time that is nearest. */
-  #due(): { readonly at: number; readonly act: () => void } | null {
-    const core = this.#core;
-    const { limits } = core.options;
-    if (core.ended) return null;
-    const all: { at: number; act: () => void }[] = [];
-    if (core.instead !== null && core.instead.until !== Number.POSITIVE_INFINITY) {
-      const { until, refusal } = core.instead;
-      all.push({ at: until, act: () => core.fatal(refusal) });
-    } else if (!core.idle) {
-      all.push({ at: core.since + limits.statement_s * 1000, act: () => core.cancelFor(tooSlow(limits.statement_s), false) });
-    }
-    if (core.segmentSince !== null) all.push({ at: core.segmentSince + limits.unsynced_s * 1000, act: () => core.fatal(unsynced) });
-    else if (core.idle && core.status !== "I") {
-      all.push({ at: core.since + limits.idle_in_transaction_s * 1000, act: () => core.fatal(idleInTransaction) });
-    }
-    return all.reduce<(typeof all)[number] | null>((nearest, next) => (nearest === null || next.at < nearest.at ? next : nearest), null);
+  /** The backend must have answered what it runs, or obeyed the cancel (PG-51). */
+  #answerBy(): number {
+    const { idle, instead, since, options } = this.#core;
+    if (instead !== null && instead.until !== NEVER) return instead.until;
+    return idle ? NEVER : since + options.limits.statement_s * 1000;
+  }
+
+  /** The client must have ended the pipeline that it began (PG-50). */
+  #syncBy(): number {
+    const { segmentSince, options } = this.#core;
+    return segmentSince === null ? NEVER : segmentSince + options.limits.unsynced_s * 1000;
+  }
+
+  /** The client must have gone on with the transaction that it left open. */
+  #goOnBy(): number {
+    const { idle, segmentSince, status, since, options } = this.#core;
+    return idle && segmentSince === null && status !== "I" ? since + options.limits.idle_in_transaction_s * 1000 : NEVER;
   }
 }
+
+const NEVER = Number.POSITIVE_INFINITY;
 
 const tooSlow = (limit: number): Refusal => ({
   code: SQLSTATE.query_canceled,

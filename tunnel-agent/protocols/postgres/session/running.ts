@@ -36,6 +36,7 @@ export function onCommandComplete(core: Core, tag: string | null): Verdict | nul
   if (tag !== null && statement !== undefined) {
     run.done++;
     core.outcomes.tagged(run.command, tag);
+    if (statement.node === "ListenStmt") core.listening = true;
     core.names.apply(statement, run.known, innerSubject);
   }
   run.phase = "idle";

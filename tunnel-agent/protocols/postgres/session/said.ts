@@ -2,7 +2,7 @@
  * What the target says beside results: errors, notices, parameter values. All of it passes the filter of output.ts;
  * an error also tells which messages the backend now skips.
  */
-import { writeFields, writeParameterStatus, type ErrorFields } from "../codec/backend.ts";
+import { writeFields, writeNotification, writeParameterStatus, type ErrorFields } from "../codec/backend.ts";
 import type { Verdict } from "../codec/framing.ts";
 import { filterFields, isFatal, mayReport } from "../output.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
@@ -20,6 +20,12 @@ export function onNotice(core: Core, fields: ErrorFields): Verdict | null {
   const command = running(core.front)?.command;
   if (command !== undefined && ++command.notices > MAX_NOTICES) return "drop";
   core.say((writer) => writeFields(writer, "NoticeResponse", filtered));
+  return "drop";
+}
+
+/** What another session says reaches this one only where policy allowed LISTEN (PG-25). That session's pid is nobody's business. */
+export function onNotification(core: Core, channel: string, payload: string): Verdict {
+  if (core.listening) core.say((writer) => writeNotification(writer, 0, channel, core.options.session.maskText(payload)));
   return "drop";
 }
 

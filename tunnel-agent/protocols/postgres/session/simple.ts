@@ -5,6 +5,7 @@
  */
 import { writeBare, writeQuery } from "../codec/frontend.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
+import { denied } from "./authorise.ts";
 import type { Core } from "./core.ts";
 import type { Expected } from "./types.ts";
 
@@ -55,6 +56,11 @@ export function refuseRecorded(
   refuse(verdict.refusal);
 }
 
+/** Records and refuses a message whose body is not looked at: what stands in for its text says so. */
+export function refuseUnread(core: Core, via: string, text: string, refusal: Refusal, refuse: (refusal: Refusal) => void): void {
+  refuseRecorded(core, { text, digest: core.options.session.digest(text) }, denied([], refusal, refusal.message), refuse, via);
+}
+
 /** Refuses what is answered by ErrorResponse and ReadyForQuery: Query and FunctionCall. */
 export function refuseQuery(core: Core, refusal: Refusal): void {
   if (core.idle && core.segmentSince === null && core.status !== "T") {
@@ -74,5 +80,6 @@ export function refuseQuery(core: Core, refusal: Refusal): void {
 /** FunctionCall runs any function by OID without a word of SQL (PG-23). */
 export function onFunctionCall(core: Core): void {
   if (core.discarding) return;
-  refuseQuery(core, { code: SQLSTATE.feature_not_supported, message: "sallyport: the function call protocol is not supported" });
+  const refusal: Refusal = { code: SQLSTATE.feature_not_supported, message: "sallyport: the function call protocol is not supported" };
+  refuseUnread(core, "function call", "(function call by OID)", refusal, (said) => refuseQuery(core, said));
 }
