@@ -57,8 +57,8 @@ async function readCatalogue(url: string): Promise<Catalogue> {
       ({ name, plain, stable }) => plain && (stable || HARMLESS_VOLATILE.has(name)) && !isExcluded(name),
     );
     lists.set("harmless", new Set(harmless.map(({ name }) => name)));
-    const callable = functions.rows.filter(({ name }) => !harmless.some((other) => other.name === name));
-    lists.set("guarded", new Set(callable.map(({ name }) => name)));
+    // All of them, until it is known what every server holds for harmless.
+    lists.set("guarded", new Set(functions.rows.map(({ name }) => name)));
     for (const [list, sql] of Object.entries(NAMES)) {
       const rows = await client.query<{ name: string }>(sql);
       lists.set(list, new Set(rows.rows.map(({ name }) => name).filter((name) => name !== "" && !name.startsWith("pg_toast"))));
@@ -91,12 +91,17 @@ if (urls.length < 2) {
 }
 const catalogues = (await Promise.all(urls.map(readCatalogue))).sort((a, b) => a.major - b.major);
 const majors = catalogues.map(({ major }) => major);
+/** Harmless on every server that has it. */
+const harmless = new Set(
+  [...new Set(catalogues.flatMap(({ lists }) => [...(lists.get("harmless") ?? [])]))].filter((name) =>
+    catalogues.every(({ lists }) => lists.get("harmless")?.has(name) === lists.get("guarded")?.has(name)),
+  ),
+);
 const sections = ["harmless", "guarded", ...Object.keys(NAMES)].map((list) => {
   const all = new Set(catalogues.flatMap(({ lists }) => [...(lists.get(list) ?? [])]));
   const byVersions = new Map<string, string[]>();
   for (const name of all) {
-    // A name that one version guards is guarded in all of them.
-    if (list === "harmless" && catalogues.some(({ lists }) => lists.get("guarded")?.has(name))) continue;
+    if ((list === "harmless" && !harmless.has(name)) || (list === "guarded" && harmless.has(name))) continue;
     const versions = catalogues.filter(({ lists }) => lists.get(list)?.has(name)).map(({ major }) => major);
     const key = versions.length === majors.length ? "all" : versions.join(",");
     byVersions.set(key, [...(byVersions.get(key) ?? []), name]);

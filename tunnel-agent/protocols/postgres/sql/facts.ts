@@ -8,6 +8,8 @@ import type { Effect, PgObject, SessionEffect, Statement } from "./types.ts";
 
 export const TARGET: PgObject = { type: "target" };
 
+const LENIENT = "PG-51";
+
 export class Facts {
   readonly #effects = new Map<string, Effect>();
   readonly #session: SessionEffect[] = [];
@@ -23,9 +25,12 @@ export class Facts {
     this.#session.push(effect);
   }
 
-  /** Refused whatever policy says. `hazard` is a row of THREATS, or `unknown` for what the tables do not hold. */
+  /**
+   * Refused whatever policy says. `hazard` is a row of THREATS, or `unknown` for what the tables do not hold. A caller may
+   * leave timeouts to policy, since the gateway has timers of its own: so that reason never stands before another.
+   */
   forbid(hazard: string, sentence: string): void {
-    this.#forbidden ??= { hazard, sentence };
+    if (this.#forbidden === undefined || this.#forbidden.hazard === LENIENT) this.#forbidden = { hazard, sentence };
   }
 
   copy(direction: "in" | "out"): void {
@@ -45,7 +50,7 @@ export class Facts {
   merge(other: Facts, keep: (effect: SessionEffect) => boolean = () => true): void {
     for (const [key, effect] of other.#effects) this.#effects.set(key, effect);
     this.#session.push(...other.#session.filter(keep));
-    this.#forbidden ??= other.#forbidden;
+    if (other.#forbidden !== undefined) this.forbid(other.#forbidden.hazard, other.#forbidden.sentence);
     if (other.#secrets !== "none") this.secret(other.#secrets);
   }
 

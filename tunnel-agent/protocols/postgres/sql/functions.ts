@@ -160,9 +160,17 @@ export function columnReference(fields: Fields, walk: Walk): void {
  * Expressions with a syntax of their own that came with one version: on an older server the same text is a call of
  * an ordinary function.
  */
-export function sinceVersion(kind: string, major: number, name: string): (fields: Fields, walk: Walk) => void {
+export function sinceVersion(
+  kind: string,
+  major: number,
+  name: string | ((fields: Fields) => string),
+): (fields: Fields, walk: Walk) => void {
   return (fields, walk) => {
     walk.children(kind, fields);
-    if (walk.serverMajor === undefined || walk.serverMajor < major) walk.facts.effect("pg:call", { type: "function", name });
+    if (walk.serverMajor !== undefined && walk.serverMajor >= major) return;
+    walk.facts.effect("pg:call", { type: "function", name: typeof name === "string" ? name : name(fields) });
   };
 }
+
+/** JSON_EXISTS, JSON_QUERY or JSON_VALUE. */
+export const jsonFunctionName = (fields: Fields): string => (textOf(fields, "op") ?? "JSON_VALUE_OP").replace(/_OP$/, "").toLowerCase();

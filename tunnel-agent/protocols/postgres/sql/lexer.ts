@@ -97,7 +97,7 @@ export function tokenize(text: string): Token[] {
           at = endOfNumber(text, at);
         } else {
           kind = "punctuation";
-          at++;
+          at += c === "." && text[at + 1] === "." ? 2 : 1;
         }
         break;
       default:

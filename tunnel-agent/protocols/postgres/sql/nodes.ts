@@ -2,13 +2,22 @@
  * The table of every node that PostgreSQL 18's grammar can put into a tree, and what each means. What is not here is
  * refused. The test compares it with the grammar's own list, so a new libpg-query cannot add a node unnoticed.
  */
-import { columnReference, functionCall, indirection, operator, operatorExpression, sinceVersion, typeUse } from "./functions.ts";
+import {
+  call,
+  columnReference,
+  functionCall,
+  indirection,
+  jsonFunctionName,
+  operator,
+  operatorExpression,
+  sinceVersion,
+  typeUse,
+} from "./functions.ts";
 import { ALTER_NODES } from "./statements/alter.ts";
 import { CREATE_NODES } from "./statements/create.ts";
 import { QUERY_NODES } from "./statements/query.ts";
 import { SESSION_NODES } from "./statements/session.ts";
 import { qualified } from "./names.ts";
-import { call } from "./functions.ts";
 import { listOf, nodeOf, textOf, type Fields } from "./tree.ts";
 import type { Handler, NodeTable, Walk } from "./walk.ts";
 
@@ -97,7 +106,7 @@ const EXPRESSION_NODES: readonly [string, Handler][] = [
   ["JsonParseExpr", sinceVersion("JsonParseExpr", 17, "json")],
   ["JsonScalarExpr", sinceVersion("JsonScalarExpr", 17, "json_scalar")],
   ["JsonSerializeExpr", sinceVersion("JsonSerializeExpr", 17, "json_serialize")],
-  ["JsonFuncExpr", sinceVersion("JsonFuncExpr", 17, "json_value")],
+  ["JsonFuncExpr", sinceVersion("JsonFuncExpr", 17, jsonFunctionName)],
   ["JsonTable", sinceVersion("JsonTable", 17, "json_table")],
   ["MergeSupportFunc", sinceVersion("MergeSupportFunc", 17, "merge_action")],
 ];
