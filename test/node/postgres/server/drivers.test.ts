@@ -1,7 +1,7 @@
 /** Unmodified clients through the gateway: psql, pgbench, pg_dump, node-postgres, postgres.js; on every server version there is. */
 import { execFile, spawnSync } from "node:child_process";
 import { promisify } from "node:util";
-import { Client } from "pg";
+import { Client, Pool } from "pg";
 import postgresJs from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { availableVersions, startPostgres, type PostgresServer } from "../../../support/postgres.ts";
@@ -10,7 +10,9 @@ import { startGateway, type Gateway } from "../support.ts";
 
 const run = promisify(execFile);
 const PASSWORD = "per-run secret";
-const installed = (command: string): boolean => spawnSync(command, ["--version"]).status === 0;
+/** Of an installed client, e.g. 15; 0 where there is none. Every machine tests with what it has. */
+const majorOf = (command: string): number => Number(/(\d+)/.exec(String(spawnSync(command, ["--version"]).stdout))?.[1] ?? 0);
+const installed = (command: string): boolean => majorOf(command) > 0;
 
 describe.each(availableVersions())("PostgreSQL %i", (version) => {
   let postgres: PostgresServer;
@@ -50,7 +52,7 @@ describe.each(availableVersions())("PostgreSQL %i", (version) => {
     return (await child).stdout;
   }
 
-  describe.runIf(installed("psql"))("psql", () => {
+  const withPsql = (): void => {
     test("runs a script with transactions, errors, cursors and both directions of COPY", async () => {
       const script = `
         create temp table s (n int, t text);
@@ -78,9 +80,10 @@ describe.each(availableVersions())("PostgreSQL %i", (version) => {
       if (!help.includes("\\bind")) return;
       expect(await cli("psql", ["-XAt"], "select $1::int + 1 \\bind 41 \\g\n")).toBe("42\n");
     });
-  });
+  };
+  if (installed("psql")) describe("psql", withPsql);
 
-  describe.runIf(installed("pgbench"))("pgbench", () => {
+  const withPgbench = (): void => {
     test("initialises by COPY, then runs in all three protocols with none failing", async () => {
       await cli("pgbench", ["-i", "-q", "-I", "dtgp", "-s", "1"]);
       for (const protocol of ["simple", "extended", "prepared"]) {
@@ -88,12 +91,15 @@ describe.each(availableVersions())("PostgreSQL %i", (version) => {
         expect(out).toContain("number of transactions actually processed: 40/40");
       }
     });
-  });
+  };
+  if (installed("pgbench")) describe("pgbench", withPgbench);
 
-  test.runIf(installed("pg_dump") && version <= 15)("pg_dump", async () => {
+  const dumps = async (): Promise<void> => {
     const dump = await cli("pg_dump", ["-t", "people", "--no-owner"]);
     expect(dump).toContain("1\tAda\t1815-12-10\n2\tÆðelstān\t\\N\n");
-  });
+  };
+  // A pg_dump refuses a server that is newer than itself.
+  if (majorOf("pg_dump") >= version) test("pg_dump", dumps);
 
   test("node-postgres: text and binary, prepared statements, errors, many at once", async () => {
     const client = await node();
@@ -104,9 +110,11 @@ describe.each(availableVersions())("PostgreSQL %i", (version) => {
     }
     await expect(client.query("select * from people where id = $1", ["x"])).rejects.toMatchObject({ code: "22P02" });
     await expect(client.query("select nothing")).rejects.toMatchObject({ code: "42703" });
-    const all = await Promise.all(Array.from({ length: 50 }, (_, i) => client.query("select $1::int as n", [i])));
-    expect(all.map(({ rows }) => (rows[0] as { n: number }).n)).toEqual(Array.from({ length: 50 }, (_, i) => i));
     await client.end();
+    const pool = new Pool({ ...connection(), max: 4 });
+    const all = await Promise.all(Array.from({ length: 50 }, (_, i) => pool.query("select $1::int as n", [i])));
+    expect(all.map(({ rows }) => (rows[0] as { n: number }).n)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+    await pool.end();
   });
 
   test("postgres.js: pipelining, transactions, cursors, COPY both ways, refusals", async () => {

@@ -215,7 +215,7 @@ describe("PG-16 names are shared by SQL and the protocol", () => {
   });
 
   test("a name that PostgreSQL would cut is refused", async () => {
-    client.send(parse({ name: "n".repeat(64), text: "select 1" }), sync());
+    client.send(message("P", `${"n".repeat(64)}\0select 1\0`, Buffer.alloc(2)), sync());
     expect(errorOf(await client.until("Z"))).toMatchObject({ C: "42622" });
   });
 });
