@@ -16,12 +16,13 @@ import { execute, SETUP, type Sizes } from "./cases.ts";
 import { printTable, type Row } from "./rows.ts";
 
 const HELP =
-  "npm run bench -- [--json FILE] [--rounds N] [--quick]\n  --json FILE  write rows {case, path, metric, value, unit}\n  --rounds N   medians over N rounds (default 3)\n  --quick      a tenth of everything: to see that it runs, not for numbers\n";
+  "npm run bench -- [--json FILE] [--rounds N] [--quick] [--profile DIR]\n  --json FILE  write rows {case, path, metric, value, unit}\n  --rounds N   medians over N rounds (default 3)\n  --quick      a tenth of everything: to see that it runs, not for numbers\n  --profile DIR  write the agent's CPU profile there (it slows the agent: no numbers then)\n";
 const { values } = parseArgs({
   options: {
     json: { type: "string" },
     rounds: { type: "string", default: "3" },
     quick: { type: "boolean", default: false },
+    profile: { type: "string" },
     help: { type: "boolean", default: false },
   },
 });
@@ -77,7 +78,8 @@ targets:
   - { name: bench-raw, protocol: tunnel, address: "${address}" }
 `,
   );
-  const agent = spawn(process.execPath, [join(root, "bench", "agent.ts"), join(directory, "agent.yaml")], {
+  const profiling = values.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${values.profile}`];
+  const agent = spawn(process.execPath, [...profiling, join(root, "bench", "agent.ts"), join(directory, "agent.yaml")], {
     env: { ...process.env, ENROLMENT_TOKEN: await gateway.enrolmentToken(), BENCH_PASSWORD: postgres.superuser.password },
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -87,7 +89,12 @@ targets:
     agent.once("exit", (code) => reject(new Error(`the agent ended with ${code}`)));
   });
   const plan = { tools, sizes, rounds: Number(values.rounds), agentPid: agent.pid, resultBytes: values.quick ? 1e8 : 1e9, direct };
-  const token = await mintDevToken({ directory, provider: "github", claims: [], now: Date.now() });
+  const token = await mintDevToken({
+    directory,
+    provider: "github",
+    claims: ["repository_id=987654321", "repository_owner_id=4242"],
+    now: Date.now(),
+  });
   const { stdout } = await new Promise<{ stdout: string }>((resolve, reject) => {
     const child = spawn(
       process.execPath,
@@ -108,7 +115,12 @@ targets:
   process.stdout.write(`${printTable(rows)}\n`);
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(rows, null, 1)}\n`);
 } finally {
-  for (const child of children) child.kill("SIGTERM");
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await ended;
+  }
   await gateway.stop();
   await postgres.stop();
   await rm(directory, { recursive: true, force: true });
