@@ -11,7 +11,7 @@ const SIGN = { ok: "ok  ", warn: "warn", fail: "FAIL", skip: "skip" } as const;
 
 export function declare(command: Command): void {
   withGateway(command)
-    .argument("[target…]", "open and close a session to these, for real")
+    .argument("[target...]", "open and close a session to these, for real")
     .addHelpText(
       "after",
       "\nExamples:\n  sallyport doctor\n  sallyport doctor orders-db\n\nExit status: 1 when something fails. No token is shown.",

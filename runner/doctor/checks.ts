@@ -3,7 +3,7 @@
  * source, the token, the identity, the targets. Each finding says what is so and what to do; one failure skips
  * what depends on it.
  */
-import { page, TargetRow, Whoami } from "../../protocol/api.ts";
+import { Health, page, TargetRow, Whoami } from "../../protocol/api.ts";
 import { MAX_CLOCK_SKEW_S } from "../../protocol/limits.ts";
 import { CommandFailed } from "../exit.ts";
 import { ask, audienceOf, gatewayAddress, GatewayRefused, openGateway, type GatewayClient } from "../gateway.ts";
@@ -78,17 +78,15 @@ async function reach(origin: string, now: () => number): Promise<Reached> {
   } catch (error) {
     return { ok: false, skew: 0, findings: [{ check: "gateway", status: "fail", message: messageOf(error) }] };
   }
-  const body = await response.text().catch(() => "");
+  const health = Health.safeParse(await response.json().catch(() => undefined));
   const ended = now();
-  if (!response.ok || !body.includes('"status"')) {
+  if (!response.ok || !health.success) {
     const message = `${origin} answered ${response.status}, but not as a Sallyport gateway does: check the address`;
     return { ok: false, skew: 0, findings: [{ check: "gateway", status: "fail", message }] };
   }
   const findings: Finding[] = [{ check: "gateway", status: "ok", message: `${origin} answers in ${ended - began} ms` }];
-  const date = Date.parse(response.headers.get("date") ?? "");
-  if (Number.isNaN(date)) return { ok: true, skew: 0, findings };
-  // The header counts whole seconds, somewhere between our two readings.
-  const skew = date + 500 - (began + ended) / 2;
+  // Its reading is somewhere between our two.
+  const skew = health.data.now - (began + ended) / 2;
   const seconds = Math.round(Math.abs(skew) / 1000);
   if (seconds > MAX_CLOCK_SKEW_S) {
     const way = skew > 0 ? "behind" : "ahead of";
@@ -98,7 +96,7 @@ async function reach(origin: string, now: () => number): Promise<Reached> {
       message: `this machine's clock is ${seconds} s ${way} the gateway's: proofs will be refused; set it by NTP`,
     });
   } else findings.push({ check: "clock", status: "ok", message: `this machine's clock agrees with the gateway's within ${seconds + 1} s` });
-  return { ok: true, skew: seconds > 1 ? skew : 0, findings };
+  return { ok: true, skew, findings };
 }
 
 async function identify(gateway: GatewayClient): Promise<Finding> {
