@@ -35,6 +35,9 @@ export * from "./connect.ts";
 
 const ms = z.number().int().min(0);
 
+/** `GET /v1/healthz`. `now`: the gateway's clock. */
+export const Health = z.object({ status: z.literal("ok"), now: ms });
+
 export const Whoami = z.object({
   identity: z.string(),
   kind: z.enum(["non-human", "human"]),
