@@ -8,6 +8,7 @@ import { wholeNumber } from "../runner/options.ts";
 import { note, out } from "../runner/print.ts";
 import { versionOf } from "../runner/version.ts";
 import { DevConfigError, printBundleProblem, startDevGateway } from "./gateway.ts";
+import { untilToldToEnd } from "./signals.ts";
 import { mintDevToken } from "./token.ts";
 
 interface DevCommandOptions {
@@ -126,9 +127,6 @@ async function run(options: DevCommandOptions): Promise<void> {
       `bundle ${gateway.bundle.version}${gateway.bundle.published ? " published" : ""}${gateway.agent === undefined ? "" : ", agent connected"}; Ctrl-C ends it`,
     );
   }
-  await new Promise<void>((resolve) => {
-    process.once("SIGINT", resolve);
-    process.once("SIGTERM", resolve);
-  });
+  await untilToldToEnd();
   await gateway.stop();
 }

@@ -13,6 +13,7 @@ import pg from "pg";
 import { startDevGateway } from "../gateway.ts";
 import { serveActionsEndpoint } from "../issuer/actions.ts";
 import { startPostgres } from "../postgres.ts";
+import { untilToldToEnd } from "../signals.ts";
 import { mintDevToken } from "../token.ts";
 import { bad, bold, command, dim, good, heading, output, say, StepFailed } from "./narrate.ts";
 
@@ -170,10 +171,7 @@ async function demo(): Promise<void> {
 
    The bundle is in ${join(directory, "sallyport")}, the agent's log in ${agentLog}.
 `);
-  await new Promise<void>((resolve) => {
-    process.once("SIGINT", resolve);
-    process.once("SIGTERM", resolve);
-  });
+  await untilToldToEnd();
 }
 
 /** The record reaches the index within a second or so of the command. */

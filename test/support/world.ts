@@ -28,6 +28,8 @@ export interface WorldOptions {
   readonly coupling?: "coupled" | "relay";
   /** Lines of agent.yaml beside the targets. */
   readonly agentYaml?: string;
+  /** The `sallyport` command, of the command line and of the agents: program and first arguments. Default: this repository's. */
+  readonly command?: readonly [program: string, ...args: string[]];
   /** Where the agent dials, when not the gateway itself. */
   readonly agentGateway?: (origin: string) => Promise<string>;
 }
@@ -92,6 +94,7 @@ async function seed(postgres: PostgresServer, password: string): Promise<void> {
 }
 
 export async function startWorld(options: WorldOptions = {}): Promise<World> {
+  const [program, ...programArgs] = options.command ?? [process.execPath, CLI];
   const directory = await mkdtemp(join(tmpdir(), "sallyport-world-"));
   await cp(join(root, "examples", "shop", "sallyport"), join(directory, "sallyport"), { recursive: true });
   for (const [path, text] of Object.entries(options.bundle ?? {})) await writeFile(join(directory, "sallyport", path), text);
@@ -150,7 +153,7 @@ targets:
     tls: disable
 `,
       );
-      const child = spawn(process.execPath, [CLI, "agent", "--config", file], {
+      const child = spawn(program, [...programArgs, "agent", "--config", file], {
         env: { PATH: process.env["PATH"] ?? "", SHOP_DB_PASSWORD: targetPassword, ENROLMENT_TOKEN: await dev.enrolmentToken() },
         stdio: ["ignore", "ignore", "pipe"],
       });
@@ -171,7 +174,7 @@ targets:
       mintDevToken({ directory, provider, claims, now: Date.now() });
     const adminToken = (): Promise<string> => token("oidc", ["sub=00u1ops"]);
     const start: World["start"] = (args, env = {}, spawnOptions = {}) =>
-      spawn(process.execPath, [CLI, ...args], {
+      spawn(program, [...programArgs, ...args], {
         stdio: ["ignore", "pipe", "pipe"],
         ...spawnOptions,
         env: { PATH: process.env["PATH"] ?? "", HOME: directory, XDG_RUNTIME_DIR: directory, SALLYPORT_GATEWAY: dev.origin, ...env },
