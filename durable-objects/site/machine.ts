@@ -12,7 +12,7 @@ import type { AgentToEdge, TargetAnnouncement } from "../../protocol/agent-contr
 import type { ErrorCode } from "../../protocol/errors.ts";
 import { LOST_AFTER_MS } from "../../protocol/limits.ts";
 import { unreachable } from "../../protocol/result.ts";
-import { HELLO_MS, retryAfter, UNLISTED_GRACE_MS } from "./limits.ts";
+import { HELLO_MS, RETURN_WAIT_MS, retryAfter, UNLISTED_GRACE_MS } from "./limits.ts";
 
 /** Sent with the close of a replaced connection; its echo is the proof of life. */
 export const REPLACED = 4409;
@@ -26,7 +26,8 @@ export interface ClaimDue {
 }
 
 export type AgentState =
-  | { readonly kind: "gone"; readonly since: number }
+  /** `expected`: targets that it served when it was cut off; empty when it left by itself. */
+  | { readonly kind: "gone"; readonly since: number; readonly expected: readonly string[] }
   | { readonly kind: "greeting"; readonly connection: number; readonly since: number }
   | {
       readonly kind: "ready";
@@ -79,7 +80,10 @@ export function stepAgent(state: AgentState, event: AgentEvent, now: number): Ag
       };
     case "closed":
       if (event.connection !== current) return event.code === REPLACED ? { state, effects: [{ type: "duplicate" }] } : same;
-      return { state: { kind: "gone", since: now }, effects: [{ type: "orphan" }] };
+      return {
+        state: { kind: "gone", since: now, expected: leftByItself(state, event.code) ? [] : served(state) },
+        effects: [{ type: "orphan" }],
+      };
     case "hello": {
       if (event.connection !== current) return same;
       if (state.kind === "ready") return violation(state, event.connection, "a second hello");
@@ -125,6 +129,27 @@ export function stepAgent(state: AgentState, event: AgentEvent, now: number): Ag
       return same;
     default:
       return unreachable(event);
+  }
+}
+
+/** RFC 6455 section 7.4.1: 1000 and 1001 are a leaving; so is any close of an agent that drains. */
+const leftByItself = (state: AgentState, code: number): boolean =>
+  code === 1000 || code === 1001 || (state.kind === "ready" && state.draining);
+
+/** What it served, or served before it began to reconnect. */
+const served = (state: AgentState): readonly string[] => (state.kind === "ready" ? state.targets : []);
+
+/** Whether waiting a little for this agent may bring one that serves the target. */
+export function maySoonServe(state: AgentState, target: string, now: number): boolean {
+  switch (state.kind) {
+    case "gone":
+      return state.expected.includes(target) && now - state.since < RETURN_WAIT_MS;
+    case "greeting":
+      return now - state.since < RETURN_WAIT_MS;
+    case "ready":
+      return state.claim?.attempts === 0 && !state.draining && state.announced.some(({ name }) => name === target);
+    default:
+      return unreachable(state);
   }
 }
 

@@ -17,11 +17,12 @@ import type { Env } from "../env.ts";
 import { logAlarm, logInfo, logWarning, reasonOf } from "../log.ts";
 import { ControlSockets, type Line } from "./control-sockets.ts";
 import { greet, touch } from "./greeting.ts";
-import { REDIAL_WAIT_MS, retryAfter } from "./limits.ts";
+import { REDIAL_WAIT_MS, RETURN_WAIT_MS, retryAfter } from "./limits.ts";
 import {
   agentAlarm,
   chooseAgent,
   lostEnd,
+  maySoonServe,
   reconcile,
   REPLACED,
   stepAgent,
@@ -56,8 +57,8 @@ const MESSAGE_TOO_BIG = 1009;
 export class SiteDO extends DurableObject<Env> {
   readonly #store: SiteStore;
   readonly #sockets: ControlSockets;
-  /** Redials that wait for their agent's hello. */
-  readonly #awaited = new Map<string, Set<() => void>>();
+  /** Dispatches that wait for an agent's state to change. */
+  readonly #waiting = new Set<() => void>();
   #alarmAt: number | null | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -80,7 +81,7 @@ export class SiteDO extends DurableObject<Env> {
     const connection = this.#store.nextConnection();
     const known = this.#store.agent(facts.agent);
     if (known?.name !== facts.name)
-      this.#store.putAgent({ id: facts.agent, name: facts.name, state: known?.state ?? { kind: "gone", since: Date.now() } });
+      this.#store.putAgent({ id: facts.agent, name: facts.name, state: known?.state ?? { kind: "gone", since: 0, expected: [] } });
     const client = this.#sockets.accept({ agent: facts.agent, name: facts.name, site: facts.site, connection, bundle: 0 });
     this.#apply(facts.agent, { type: "connected", connection });
     this.#send(facts.agent, { type: "welcome", agent: facts.agent, site: facts.site, gateway: facts.gateway, now: Date.now() });
@@ -89,7 +90,7 @@ export class SiteDO extends DurableObject<Env> {
 
   /**
    * Sends a session to an agent: a new one to a ready agent that serves the target (`site_offline` at once when there is
-   * none), a redial to the agent that holds the session, waiting REDIAL_WAIT_MS for its socket if that was lost too.
+   * none and none was cut off within RETURN_WAIT_MS), a redial to the agent that holds the session, waiting REDIAL_WAIT_MS for its socket if that was lost too.
    * `session_lost`: no agent holds it.
    */
   async dispatch(order: DispatchOrder): Promise<DispatchResult> {
@@ -97,7 +98,7 @@ export class SiteDO extends DurableObject<Env> {
     if (order.redial && given === null) return { ok: false, code: "session_lost" };
     // A session that is still opening may go to another agent when its first one went.
     const agent =
-      given !== null && (order.redial || this.#isReady(given.agent)) ? await this.#ready(given.agent) : this.#choose(order.target);
+      given !== null && (order.redial || this.#isReady(given.agent)) ? await this.#ready(given.agent) : await this.#available(order.target);
     if (agent === null) return { ok: false, code: "site_offline" };
     // Before it is sent: an agent may answer before this returns.
     if (given?.agent !== agent) this.#store.putSession({ id: order.session, agent, end: null });
@@ -195,6 +196,7 @@ export class SiteDO extends DurableObject<Env> {
     const { state, effects } = stepAgent(agent.state, event, Date.now());
     const next = { ...agent, state };
     if (state !== agent.state) this.#store.putAgent(next);
+    if (state !== agent.state) for (const wake of this.#waiting) wake();
     for (const effect of effects) this.#carryOut(next, effect);
     this.#schedule();
   }
@@ -213,7 +215,6 @@ export class SiteDO extends DurableObject<Env> {
         return this.ctx.waitUntil(touch(this.env.DB, agent, Date.now()));
       case "reconcile":
         this.ctx.waitUntil(this.#reconcile(id, effect.listed));
-        for (const wake of this.#awaited.get(id) ?? []) wake();
         return;
       case "orphan": {
         const now = Date.now();
@@ -266,20 +267,32 @@ export class SiteDO extends DurableObject<Env> {
 
   /** The agent once it is ready, or null after REDIAL_WAIT_MS. */
   async #ready(agent: string): Promise<string | null> {
-    if (this.#isReady(agent)) return agent;
-    const waiting = this.#awaited.get(agent) ?? new Set();
-    this.#awaited.set(agent, waiting);
+    await this.#until(REDIAL_WAIT_MS, () => this.#isReady(agent));
+    return this.#isReady(agent) ? agent : null;
+  }
+
+  /** An agent for a new session: at once, unless one is just coming back. */
+  async #available(target: string): Promise<string | null> {
+    const nobodyComes = (): boolean => !this.#store.agents().some(({ state }) => maySoonServe(state, target, Date.now()));
+    await this.#until(RETURN_WAIT_MS, () => this.#choose(target) !== null || nobodyComes());
+    return this.#choose(target);
+  }
+
+  /** Returns once `done` holds, looking at each change of an agent's state, or after `ms`. */
+  async #until(ms: number, done: () => boolean): Promise<void> {
+    if (done()) return;
     await new Promise<void>((resolve) => {
-      const wake = (): void => {
+      const finish = (): void => {
         clearTimeout(timer);
-        waiting.delete(wake);
-        if (waiting.size === 0) this.#awaited.delete(agent);
+        this.#waiting.delete(look);
         resolve();
       };
-      const timer = setTimeout(wake, REDIAL_WAIT_MS);
-      waiting.add(wake);
+      const look = (): void => {
+        if (done()) finish();
+      };
+      const timer = setTimeout(finish, ms);
+      this.#waiting.add(look);
     });
-    return this.#isReady(agent) ? agent : null;
   }
 
   /** False: the agent has no connection. */

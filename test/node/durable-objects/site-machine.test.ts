@@ -1,10 +1,11 @@
 /** The site's rules: an agent's connections, who gets a session, and what a hello says about sessions. */
 import { describe, expect, test } from "vitest";
-import { HELLO_MS, UNLISTED_GRACE_MS } from "../../../durable-objects/site/limits.ts";
+import { HELLO_MS, RETURN_WAIT_MS, UNLISTED_GRACE_MS } from "../../../durable-objects/site/limits.ts";
 import {
   agentAlarm,
   chooseAgent,
   lostEnd,
+  maySoonServe,
   reconcile,
   REPLACED,
   stepAgent,
@@ -26,7 +27,7 @@ const HELLO: Hello = {
 };
 
 function after(...events: readonly AgentEvent[]): AgentState {
-  let state: AgentState = { kind: "gone", since: 0 };
+  let state: AgentState = { kind: "gone", since: 0, expected: [] };
   for (const event of events) state = stepAgent(state, event, NOW).state;
   return state;
 }
@@ -122,6 +123,28 @@ describe("who gets a session", () => {
 
   test("only for a target that it may serve", () => {
     expect(chooseAgent([candidate("a")], "other-db", NOW)).toBeNull();
+  });
+});
+
+describe("who may come back in a moment", () => {
+  const cutOff = after(...ready(), { type: "closed", connection: 1, code: 1006 });
+  test.each([
+    ["one that was cut off", cutOff, NOW + 1, true],
+    ["not for long", cutOff, NOW + RETURN_WAIT_MS, false],
+    ["not one that closed by itself", after(...ready(), { type: "closed", connection: 1, code: 1000 }), NOW, false],
+    [
+      "not one that drained",
+      after(...ready(), { type: "draining", connection: 1 }, { type: "closed", connection: 1, code: 1006 }),
+      NOW,
+      false,
+    ],
+    ["one that is connecting", after(...ready().slice(0, 1)), NOW, true],
+    ["one whose claim is under way", after(...ready().slice(0, 2)), NOW, true],
+    ["not one whose claim failed", after(...ready().slice(0, 2), { type: "claim_failed", connection: 1 }), NOW, false],
+    ["not one that was never there", after(), NOW, false],
+  ])("%s", (_, state, now, expected) => {
+    expect(maySoonServe(state, "db", now)).toBe(expected);
+    if (state.kind !== "greeting") expect(maySoonServe(state, "other-db", now)).toBe(false);
   });
 });
 
