@@ -36,8 +36,24 @@ export interface Backend extends LoggedIn {
   readonly socket: Duplex;
 }
 
-/** Connects and logs in. The error is for the log; where a secret could be in it, it is not. */
+/**
+ * Asks the server to look, while a statement runs, whether we are still there: when the agent dies, what it left running
+ * is then cancelled instead of committed. Servers before 14, those on systems that cannot tell, and poolers refuse it;
+ * a target that did is not asked again.
+ */
+const CONNECTION_CHECK = ["client_connection_check_interval", "2s"] as const;
+const withoutCheck = new WeakSet<Reachable>();
+
 async function reach(target: Reachable, parameters: [string, string][], signal: AbortSignal): Promise<Backend | { readonly why: string }> {
+  if (withoutCheck.has(target)) return attempt(target, parameters, signal);
+  const backend = await attempt(target, [...parameters, [...CONNECTION_CHECK]], signal);
+  if (!("why" in backend) || !backend.why.includes(CONNECTION_CHECK[0])) return backend;
+  withoutCheck.add(target);
+  return attempt(target, parameters, signal);
+}
+
+/** Connects and logs in. The error is for the log; where a secret could be in it, it is not. */
+async function attempt(target: Reachable, parameters: [string, string][], signal: AbortSignal): Promise<Backend | { readonly why: string }> {
   const socket = await connectTarget({ ...target.connect, signal });
   if (!socket.ok) return { why: socket.error };
   try {
