@@ -10,27 +10,16 @@
 import { DurableObject } from "cloudflare:workers";
 import { AGENT_PING, AGENT_PONG, AgentToEdge, type BundleFiles, type Dispatch, type EdgeToAgent } from "../../protocol/agent-control.ts";
 import { ERRORS, type ErrorCode } from "../../protocol/errors.ts";
-import { MAX_AGENT_CONTROL, RESUME_WINDOW_MS } from "../../protocol/limits.ts";
+import { MAX_AGENT_CONTROL } from "../../protocol/limits.ts";
 import { unreachable } from "../../protocol/result.ts";
 import { refusal } from "../answer.ts";
 import type { Env } from "../env.ts";
 import { logAlarm, logInfo, logWarning, reasonOf } from "../log.ts";
 import { ControlSockets, type Line } from "./control-sockets.ts";
 import { greet, touch } from "./greeting.ts";
-import { REDIAL_WAIT_MS, RETURN_WAIT_MS, retryAfter } from "./limits.ts";
-import {
-  agentAlarm,
-  chooseAgent,
-  lostEnd,
-  maySoonServe,
-  reconcile,
-  REPLACED,
-  stepAgent,
-  type AgentEffect,
-  type AgentEvent,
-  type OwedEnd,
-  type SiteSession,
-} from "./machine.ts";
+import { REDIAL_WAIT_MS, RETURN_WAIT_MS } from "./limits.ts";
+import { agentAlarm, chooseAgent, maySoonServe, REPLACED, stepAgent, type AgentEffect, type AgentEvent } from "./machine.ts";
+import { SiteSessions } from "./sessions.ts";
 import { SiteStore, type StoredAgent } from "./store.ts";
 import { parseControlUpgrade } from "./upgrade.ts";
 
@@ -49,14 +38,13 @@ export interface OnlineAgent {
   readonly sessions: number;
 }
 
-/** Ends delivered by one alarm; the rest by the next. */
-const ENDS_AT_ONCE = 100;
 const POLICY_VIOLATION = 1008;
 const MESSAGE_TOO_BIG = 1009;
 
 export class SiteDO extends DurableObject<Env> {
   readonly #store: SiteStore;
   readonly #sockets: ControlSockets;
+  readonly #sessions: SiteSessions;
   /** Dispatches that wait for an agent's state to change. */
   readonly #waiting = new Set<() => void>();
   #alarmAt: number | null | undefined;
@@ -65,6 +53,10 @@ export class SiteDO extends DurableObject<Env> {
     super(ctx, env);
     this.#store = new SiteStore(ctx.storage.sql);
     this.#sockets = new ControlSockets(ctx);
+    this.#sessions = new SiteSessions(this.#store, env.SESSIONS, {
+      send: (agent, message) => this.#send(agent, message),
+      changed: () => this.#schedule(),
+    });
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(AGENT_PING, AGENT_PONG));
     // A deploy drops sockets without an event: what storage says of them is believed only if they are there.
     for (const { id, state } of this.#store.agents()) {
@@ -125,15 +117,11 @@ export class SiteDO extends DurableObject<Env> {
   /** The agent's key was revoked: its socket is closed, its sessions end. Repeatable. */
   async revokeAgent(agent: string): Promise<void> {
     this.#send(agent, { type: "bye", code: "agent_unknown", message: ERRORS.agent_unknown.sentence });
-    const now = Date.now();
-    const message = "The agent that served the session was revoked.";
-    for (const session of this.#store.sessionsOf(agent)) {
-      this.#store.putSession({ ...session, end: { by: "site", code: "session_killed", message, at: now, due: now, attempts: 0 } });
-    }
+    this.#sessions.endAll(agent, "session_killed", "The agent that served the session was revoked.");
     this.#store.dropAgent(agent);
     this.#sockets.closeAll(agent, POLICY_VIOLATION, "revoked");
     this.#schedule();
-    await this.#deliverEnds();
+    await this.#sessions.deliverDue();
   }
 
   /** The agents that are connected and have said hello. */
@@ -148,7 +136,7 @@ export class SiteDO extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     this.#alarmAt = null;
     for (const { id } of this.#store.agents()) this.#apply(id, { type: "alarm" });
-    await this.#deliverEnds();
+    await this.#sessions.deliverDue();
     this.#schedule();
   }
 
@@ -173,7 +161,7 @@ export class SiteDO extends DurableObject<Env> {
         return;
       case "ended":
       case "refused":
-        return this.#sessionReport(agent, message);
+        return this.#sessions.reported(agent, message);
       default:
         return unreachable(message);
     }
@@ -214,18 +202,11 @@ export class SiteDO extends DurableObject<Env> {
       case "touch":
         return this.ctx.waitUntil(touch(this.env.DB, agent, Date.now()));
       case "reconcile":
-        this.ctx.waitUntil(this.#reconcile(id, effect.listed));
+        this.ctx.waitUntil(this.#sessions.compare(id, effect.listed));
         return;
-      case "orphan": {
-        const now = Date.now();
+      case "orphan":
         logInfo("agent_gone", { agent: id, name });
-        for (const session of this.#store.sessionsOf(id)) {
-          if (session.end === null) {
-            this.#store.putSession({ ...session, end: lostEnd("the agent did not come back in time", now, now + RESUME_WINDOW_MS) });
-          }
-        }
-        return;
-      }
+        return this.#sessions.orphan(id);
       case "duplicate":
         return logAlarm("agent_duplicate", { agent: id, name, reason: "two live connections used one agent's key (GW-14)" });
       case "violation":
@@ -314,74 +295,6 @@ export class SiteDO extends DurableObject<Env> {
     logWarning("agent_violation", { agent: line.agent, name: line.name, reason });
     this.#sockets.close(line.agent, line.connection, code, reason);
     this.#apply(line.agent, { type: "closed", connection: line.connection, code });
-  }
-
-  // ── sessions ──
-
-  /** An agent's word on a session, which counts only if the session was given to that very agent. */
-  async #sessionReport(agent: string, report: Extract<AgentToEdge, { type: "ended" | "refused" }>): Promise<void> {
-    const session = this.#store.session(report.session);
-    if (session === null) return;
-    if (session.agent !== agent) return logAlarm("session_not_of_agent", { agent, session: session.id, said: report.type });
-    const now = Date.now();
-    const end: OwedEnd = {
-      by: "agent",
-      code: report.code,
-      message: report.message,
-      at: report.type === "ended" ? report.at : now,
-      due: now,
-      attempts: 0,
-    };
-    this.#store.putSession({ ...session, end });
-    this.#schedule();
-    await this.#deliverEnd({ ...session, end }, report.type);
-  }
-
-  async #reconcile(agent: string, listed: readonly string[]): Promise<void> {
-    const { changed, unknown } = reconcile(this.#store.sessionsOf(agent), listed, Date.now());
-    for (const session of changed) this.#store.putSession(session);
-    this.#schedule();
-    for (const session of unknown) await this.#settleUnknown(agent, session);
-  }
-
-  /** An agent holds a session that is not known to be its: the SessionDO knows. */
-  async #settleUnknown(agent: string, session: string): Promise<void> {
-    try {
-      const view = await this.env.SESSIONS.getByName(session).state();
-      if (view.state === "active" && view.agent === agent) this.#store.putSession({ id: session, agent, end: null });
-      else if (view.state === "ended") this.#send(agent, { type: "kill", session, code: view.code, message: view.message });
-      else
-        this.#send(agent, {
-          type: "kill",
-          session,
-          code: "session_lost",
-          message: "the gateway does not know this session as this agent's",
-        });
-    } catch (thrown) {
-      logWarning("session_not_reconciled", { agent, session, reason: reasonOf(thrown) });
-    }
-  }
-
-  async #deliverEnds(): Promise<void> {
-    const due = this.#store.dueEnds(Date.now(), ENDS_AT_ONCE);
-    await Promise.all(due.map((session) => this.#deliverEnd(session, "ended")));
-  }
-
-  async #deliverEnd(session: SiteSession, as: "ended" | "refused"): Promise<void> {
-    const { id, agent, end } = session;
-    if (end === null) return;
-    try {
-      const stub = this.env.SESSIONS.getByName(id);
-      if (end.by === "site") await stub.kill(end.code, end.message);
-      else if (as === "refused") await stub.agentRefused(agent, end.code, end.message);
-      else await stub.agentEnded(agent, end.code, end.message, end.at);
-      this.#store.dropSession(id);
-    } catch (thrown) {
-      logWarning("end_not_delivered", { session: id, agent, reason: reasonOf(thrown) });
-      const attempts = end.attempts + 1;
-      this.#store.putSession({ ...session, end: { ...end, attempts, due: Date.now() + retryAfter(attempts) } });
-    }
-    this.#schedule();
   }
 
   #schedule(): void {
