@@ -41,7 +41,7 @@ function tool(name: string): string {
     if (existsSync(join(directory, name))) return join(directory, name);
   }
   process.stderr.write(`${name} is needed and not installed (Debian: postgresql, postgresql-contrib)\n`);
-  process.exit(69);
+  return process.exit(69);
 }
 
 const tools = { psql: tool("psql"), pgbench: tool("pgbench") };

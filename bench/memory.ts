@@ -18,9 +18,9 @@ const STALL_MS = 5_000;
 /** The highest of samples every 50 ms while `work` runs. */
 async function peakDuring(pid: number, work: () => Promise<void>): Promise<number> {
   let peak = 0;
-  let done = false;
+  const done = new AbortController();
   const sampling = (async () => {
-    while (!done) {
+    while (!done.signal.aborted) {
       peak = Math.max(peak, await residentMb(pid));
       await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
     }
@@ -28,7 +28,7 @@ async function peakDuring(pid: number, work: () => Promise<void>): Promise<numbe
   try {
     await work();
   } finally {
-    done = true;
+    done.abort();
     await sampling;
   }
   return peak;

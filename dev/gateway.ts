@@ -131,7 +131,7 @@ export async function startDevGateway(options: DevOptions): Promise<DevGateway> 
   const issuer = await serveIssuer(await loadIssuerKey(paths.issuerKey));
   const stops: (() => Promise<void>)[] = [() => issuer.stop()];
   const stop = async (): Promise<void> => {
-    for (const end of stops.splice(0).reverse()) await end();
+    for (const end of stops.splice(0).toReversed()) await end();
   };
   try {
     const edge = await bootEdge({

@@ -90,6 +90,12 @@ function safeJson(text: string): unknown {
   }
 }
 
+/** The session that a line says it is of. */
+function sessionOf(line: string): string {
+  const event = safeJson(line);
+  return typeof event === "object" && event !== null && "session" in event && typeof event.session === "string" ? event.session : "";
+}
+
 export interface VerifyRequest {
   readonly id: string | undefined;
   readonly file: string | undefined;
@@ -133,7 +139,7 @@ export async function verify(gateway: GatewayClient | undefined, request: Verify
   });
   let lines = 0;
   for await (const line of linesOf(stream)) {
-    if (session === "") session = String((safeJson(line) as { session?: unknown } | undefined)?.session ?? "");
+    if (session === "") session = sessionOf(line);
     verifier ??= new RecordingVerifier({
       session,
       sha256: (text) => createHash("sha256").update(text).digest("hex"),

@@ -50,6 +50,7 @@ function install() {
 }
 
 /** The dev dependency's Node, or the running one where it is new enough (e.g. install scripts are disabled). */
+/** @returns {string} */
 function findNode() {
   const bundled = join(root, "node_modules", "node", "bin", process.platform === "win32" ? "node.exe" : "node");
   if (existsSync(bundled) && spawnSync(bundled, ["--version"]).status === 0) return bundled;
@@ -57,7 +58,7 @@ function findNode() {
   say(
     "the Node 24 of the dev dependencies is not there: npm's install scripts seem to be disabled. Run npm ci with --ignore-scripts=false, or use Node ≥ 24.",
   );
-  process.exit(1);
+  return process.exit(1);
 }
 
 if (!installedMatchesLockfile()) install();

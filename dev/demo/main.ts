@@ -9,7 +9,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pg from "pg";
+import { Client } from "pg";
 import { startDevGateway } from "../gateway.ts";
 import { serveActionsEndpoint } from "../issuer/actions.ts";
 import { startPostgres } from "../postgres.ts";
@@ -189,8 +189,8 @@ async function search(auditor: () => Promise<Record<string, string>>): Promise<R
 }
 
 async function createShop(port: number, superuser: { user: string; password: string }, password: string): Promise<void> {
-  const connect = async (database: string): Promise<pg.Client> => {
-    const client = new pg.Client({ host: "127.0.0.1", port, database, ...superuser });
+  const connect = async (database: string): Promise<Client> => {
+    const client = new Client({ host: "127.0.0.1", port, database, ...superuser });
     await client.connect();
     return client;
   };
@@ -215,5 +215,5 @@ try {
       : `the demo could not go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
   );
 }
-for (const cleanup of cleanups.reverse()) await cleanup().catch(() => undefined);
+for (const cleanup of cleanups.toReversed()) await cleanup().catch(() => undefined);
 process.exit(status);

@@ -120,5 +120,7 @@ export function lintPublishers(identities: readonly IdentityFile[], policies: re
   if (possible) return [];
   const message = "nobody may publish the next bundle, so this one could never be replaced: give an identity gateway: [policy:publish]";
   const [first] = identities;
-  return [problem("warning", "nobody-publishes", first?.declaration.file ?? "gateway.yaml", message, first?.place ?? { line: 1, column: 1 })];
+  return [
+    problem("warning", "nobody-publishes", first?.declaration.file ?? "gateway.yaml", message, first?.place ?? { line: 1, column: 1 }),
+  ];
 }

@@ -75,9 +75,9 @@ function disturb(options: { redeploy: boolean }): { stop: () => Promise<{ cuts: 
   let cuts = 0;
   let redeploys = 0;
   let next = runnerSide.bytes + 5e6;
-  let running = true;
+  const until = new AbortController();
   const loop = (async () => {
-    for (let turn = 0; running; turn += 1) {
+    for (let turn = 0; !until.signal.aborted; turn += 1) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       if (runnerSide.bytes < next) continue;
       if (options.redeploy && redeploys === 0 && cuts >= 2) {
@@ -93,7 +93,7 @@ function disturb(options: { redeploy: boolean }): { stop: () => Promise<{ cuts: 
   })();
   return {
     stop: async () => {
-      running = false;
+      until.abort();
       await loop;
       return { cuts, redeploys };
     },

@@ -240,6 +240,8 @@ describe("somebody must be able to publish", () => {
     expect(
       has(without('permit (principal in Group::"nobody", action in Action::"gateway:admin", resource);'), "warning nobody-publishes"),
     ).toBe(true);
-    expect(has(without('permit (principal, action in Action::"gateway:read", resource is Gateway);'), "warning nobody-publishes")).toBe(true);
+    expect(has(without('permit (principal, action in Action::"gateway:read", resource is Gateway);'), "warning nobody-publishes")).toBe(
+      true,
+    );
   });
 });

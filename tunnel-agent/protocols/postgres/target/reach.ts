@@ -53,7 +53,11 @@ async function reach(target: Reachable, parameters: [string, string][], signal: 
 }
 
 /** Connects and logs in. The error is for the log; where a secret could be in it, it is not. */
-async function attempt(target: Reachable, parameters: [string, string][], signal: AbortSignal): Promise<Backend | { readonly why: string }> {
+async function attempt(
+  target: Reachable,
+  parameters: [string, string][],
+  signal: AbortSignal,
+): Promise<Backend | { readonly why: string }> {
   const socket = await connectTarget({ ...target.connect, signal });
   if (!socket.ok) return { why: socket.error };
   try {
