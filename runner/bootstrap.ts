@@ -1,7 +1,8 @@
 /** Requests with the bootstrap secret, which the gateway takes only while no bundle is active. */
 import type { z } from "zod";
 import { CommandFailed, EXIT } from "./exit.ts";
-import { ask, gatewayAddress, refusalOf } from "./gateway.ts";
+import { answerOf, ask } from "./ask.ts";
+import { gatewayAddress } from "./gateway.ts";
 
 /** POSTs `body`. The secret comes from the environment, never from an argument. @throws CommandFailed */
 export async function bootstrapRequest<T>(gateway: string | undefined, path: string, answer: z.ZodType<T>, body: unknown): Promise<T> {
@@ -13,8 +14,5 @@ export async function bootstrapRequest<T>(gateway: string | undefined, path: str
     headers: { authorization: `Bootstrap ${secret}`, "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  if (!response.ok) return refusalOf(response);
-  const parsed = answer.safeParse(await response.json());
-  if (!parsed.success) throw new CommandFailed(EXIT.protocol, `the gateway's answer to ${path} is malformed: is it of another version?`);
-  return parsed.data;
+  return answerOf(response, answer);
 }

@@ -9,7 +9,7 @@ import { bootstrapRequest } from "./bootstrap.ts";
 import { readBundleDirectory } from "./bundle.ts";
 import type { ExplainOptions, PushOptions } from "./commands/policy.ts";
 import { CommandFailed, EXIT } from "./exit.ts";
-import { GatewayRefused } from "./gateway.ts";
+import { GatewayRefused } from "./ask.ts";
 import { connectGateway } from "./options.ts";
 import { json, note, out, plain, plainLines } from "./print.ts";
 

@@ -6,7 +6,8 @@
 import { Health, page, TargetRow, Whoami } from "../../protocol/api.ts";
 import { MAX_CLOCK_SKEW_S } from "../../protocol/limits.ts";
 import { CommandFailed } from "../exit.ts";
-import { ask, audienceOf, gatewayAddress, GatewayRefused, openGateway, type GatewayClient } from "../gateway.ts";
+import { ask, GatewayRefused } from "../ask.ts";
+import { audienceOf, gatewayAddress, openGateway, type GatewayClient } from "../gateway.ts";
 import { findTokenSource } from "../identity/source.ts";
 import { TokenUnavailable, type Environment } from "../identity/types.ts";
 import type { Reporter } from "../reporter.ts";
