@@ -3,7 +3,7 @@
 /** A redial waits this long for its agent, whose control socket was lost too, to say hello. Less than DIAL_BACK_MS. */
 export const REDIAL_WAIT_MS = 5_000;
 /** A new session waits this long for an agent that was cut off a moment ago (a deploy, a network's hiccup) or is just connecting. */
-export const RETURN_WAIT_MS = 3_000;
+export const RETURN_WAIT_MS = 5_000;
 /** A session that a hello does not list is ended after this: the agent's own word on it may follow the hello. */
 export const UNLISTED_GRACE_MS = 5_000;
 /** An agent that has connected must say hello within this. */
