@@ -46,6 +46,8 @@ function isOurs(path: string): boolean {
 }
 
 export interface CredentialStore {
+  /** False where there is no safe place: what is saved is then not found again. */
+  readonly keeps: boolean;
   /** What was kept for this token and can be read; expired or not. */
   load(token: string): KeptCredential | undefined;
   /** Best effort: a credential that cannot be kept still serves the command that has it. */
@@ -57,10 +59,11 @@ const FILE = /^credential-[0-9a-f]{32}\.json$/;
 /** `now`: ms since the epoch. */
 export function openCredentialStore(env: Environment, gateway: string, now: () => number): CredentialStore {
   const directory = runtimeDirectory(env);
-  if (directory === undefined) return { load: () => undefined, save: () => {} };
+  if (directory === undefined) return { keeps: false, load: () => undefined, save: () => {} };
   const fileOf = (token: string): string =>
     join(directory, `credential-${createHash("sha256").update(`${gateway}\n${token}`).digest("hex").slice(0, 32)}.json`);
   return {
+    keeps: true,
     load: (token) => read(fileOf(token)),
     save(token, { access_token, identity, expires_at, key }) {
       try {

@@ -125,7 +125,7 @@ export function holdCredential({ origin, audience, env, now, later }: Credential
     try {
       return await trade(token, JWT, await makeProofKey());
     } catch (error) {
-      if (!(error instanceof GatewayRefused) || error.problem.code !== "token_replayed") throw error;
+      if (!(error instanceof GatewayRefused) || error.problem.code !== "token_replayed" || !store.keeps) throw error;
       for (let wait = 0; wait < WAITS; wait += 1) {
         const found = await kept(token);
         if (found !== undefined) return found;
