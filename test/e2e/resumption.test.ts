@@ -4,9 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { startCuttingProxy, type CuttingProxy } from "../support/cutting-proxy.ts";
 import { connectTo } from "../support/database.ts";
+import { eventually } from "../support/eventually.ts";
 import { findProgram } from "../support/programs.ts";
 import { finish, startWorld, type World } from "../support/world.ts";
 
@@ -64,6 +65,13 @@ beforeAll(async () => {
   );
   await shop.end();
 });
+/** A cut of the case before may have caught the agent's control socket too. */
+beforeEach(() =>
+  eventually(async () => {
+    const { stdout } = await world.sallyport(["targets", "--json"], await env());
+    expect((JSON.parse(stdout) as { rows: { online: boolean }[] }).rows.map((row) => row.online)).toEqual([true]);
+  }),
+);
 afterAll(async () => {
   await world?.stop();
   await runnerSide?.close();
