@@ -6,7 +6,7 @@ import { createServer, type Socket } from "node:net";
 import { CommandFailed, EXIT } from "../exit.ts";
 import { openGateway } from "../gateway.ts";
 import { createReporter, toStderr } from "../reporter.ts";
-import { openTargets } from "../tunnel/targets.ts";
+import { openTargets, type OpenTargets } from "../tunnel/targets.ts";
 import type { TargetAddress } from "../tunnel/target.ts";
 import { backgroundDirectory, removeState, saveState, socketPath } from "./state.ts";
 
@@ -21,39 +21,50 @@ export interface BackgroundOptions {
   readonly targets: readonly string[];
 }
 
-export async function runInBackground({ id, gateway: origin, targets }: BackgroundOptions): Promise<void> {
-  const tell = (report: Report): Promise<void> =>
-    new Promise((resolve) => {
-      if (process.send === undefined) throw new Error("started without a parent to report to");
-      process.send(report, () => resolve());
-    });
+export async function runInBackground(options: BackgroundOptions): Promise<void> {
   try {
-    const directory = backgroundDirectory(process.env);
-    const gateway = openGateway(origin, process.env);
-    const opened = await openTargets(gateway, targets, createReporter({ json: true }, toStderr));
-    let ending: Promise<void> | undefined;
-    const end = (): Promise<void> => (ending ??= opened.close());
-    await listenForDown(socketPath(directory, id), end);
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void end());
-    saveState(directory, id, {
-      v: 1,
-      pid: process.pid,
-      gateway: origin,
-      started_at: Date.now(),
-      targets: opened.addresses.map(({ target, session, host, port }) => ({ target, session, host, port })),
-    });
-    await tell({ type: "up", addresses: opened.addresses, identity: gateway.identity });
-    process.disconnect();
-    await opened.ended;
-    await ending;
-    removeState(directory, id);
+    const gateway = openGateway(options.gateway, process.env);
+    const opened = await openTargets(gateway, options.targets, createReporter({ json: true }, toStderr));
+    await stay(options, opened, gateway.identity).finally(() => opened.close());
     process.exit(EXIT.ok);
   } catch (error) {
-    const known = error instanceof CommandFailed;
     const message = error instanceof Error ? error.message : String(error);
-    await tell({ type: "failed", message, status: known ? error.status : EXIT.software });
+    await tell({ type: "failed", message, status: error instanceof CommandFailed ? error.status : EXIT.software });
     process.exit(EXIT.software);
   }
+}
+
+/** Resolves when everything has ended, for whatever reason. */
+async function stay({ id, gateway }: BackgroundOptions, opened: OpenTargets, identity: string | undefined): Promise<void> {
+  const directory = backgroundDirectory(process.env);
+  let ending: Promise<void> | undefined;
+  const end = (): Promise<void> => (ending ??= opened.close());
+  await listenForDown(socketPath(directory, id), end);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void end());
+  saveState(directory, id, {
+    v: 1,
+    pid: process.pid,
+    gateway,
+    started_at: Date.now(),
+    targets: opened.addresses.map(({ target, session, host, port }) => ({ target, session, host, port })),
+  });
+  try {
+    // A parent that was interrupted meanwhile has told nobody of the sessions.
+    if (await tell({ type: "up", addresses: opened.addresses, identity })) process.disconnect();
+    else void end();
+    await opened.ended;
+    await ending;
+  } finally {
+    removeState(directory, id);
+  }
+}
+
+/** Whether the parent has heard it. */
+function tell(report: Report): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve(false);
+    else process.send(report, (error: Error | null) => resolve(error === null));
+  });
 }
 
 /** Whoever can write to the socket is this user. */
