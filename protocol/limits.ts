@@ -76,6 +76,8 @@ export const MAX_INDEXED_TEXT = 32 * 1024;
 /** UTF-8 bytes of one text of SQL that is analysed; anything longer is refused. */
 export const MAX_SQL_BYTES = 1024 * 1024;
 /** Its tokens, comments included: they, not the bytes, set what parsing costs in time and memory. */
-export const MAX_SQL_TOKENS = 200_000;
+export const MAX_SQL_TOKENS = 100_000;
+/** Different effects (an action on an object) of one text: each is a decision of policy. */
+export const MAX_SQL_EFFECTS = 5_000;
 /** Nesting of its parse tree, in nodes. */
 export const MAX_AST_DEPTH = 500;

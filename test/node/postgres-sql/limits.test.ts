@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { MAX_AST_DEPTH, MAX_SQL_BYTES, MAX_SQL_TOKENS } from "../../../protocol/limits.ts";
+import { MAX_AST_DEPTH, MAX_SQL_BYTES, MAX_SQL_EFFECTS, MAX_SQL_TOKENS } from "../../../protocol/limits.ts";
 import { loadSqlParser } from "../../../tunnel-agent/protocols/postgres/sql/analyse.ts";
 import type { AnalyseSql } from "../../../tunnel-agent/protocols/postgres/sql/types.ts";
 import { allCases, written } from "./support.ts";
@@ -36,11 +36,35 @@ describe("length", () => {
 
   it("counts tokens", () => {
     const many = analyse(`SELECT 1${",1".repeat(MAX_SQL_TOKENS / 2)}`);
-    expect(many).toMatchObject({ ok: false, error: { reason: "too-long", tokens: MAX_SQL_TOKENS + 2 } });
+    expect(many).toMatchObject({ ok: false, error: { reason: "too-long", tokens: MAX_SQL_TOKENS + 1 } });
+  });
+
+  it("bounds the objects of one text, in one statement and in many", () => {
+    const tables = Array.from({ length: MAX_SQL_EFFECTS + 1 }, (_, i) => `t${i}`);
+    expect(written(analyse(`SELECT 1 FROM ${tables.slice(1).join(", ")}`))).not.toContain("!PG-56");
+    expect(written(analyse(`SELECT 1 FROM ${tables.join(", ")}`))).toContain("!PG-56");
+    expect(written(analyse(tables.map((table) => `TABLE ${table}`).join("; ")))).toContain("!PG-56");
+    expect(written(analyse("TABLE t;".repeat(MAX_SQL_EFFECTS + 1)))).toEqual(["pg:select t"]);
+  });
+
+  it("takes long lists of WITH queries and of locked tables in its stride", () => {
+    const names = Array.from({ length: 8000 }, (_, i) => `n${i}`);
+    expect(written(analyse(`WITH ${names.map((name) => `${name} AS (SELECT 1)`).join(", ")} SELECT 1 FROM ${names.join(", ")}`))).toEqual([
+      "pg:session",
+    ]);
+    const locked = names.slice(0, 2000);
+    expect(written(analyse(`SELECT 1 FROM ${locked.join(", ")} FOR UPDATE OF ${locked.join(", ")}`))).toHaveLength(4000);
+    const again = " FOR UPDATE OF n0 FOR SHARE".repeat(4000);
+    expect(written(analyse(`SELECT 1 FROM ${locked.join(", ")}${again}`))).toHaveLength(4001);
   });
 
   it("bounds runs of operator characters, which the real lexer reads in quadratic time", () => {
-    expect(reason(`SELECT 1 ${"+".repeat(100_000)} 1`)).toBe("unparsable");
+    for (const run of ["+", "+-+", "+/**/", "/*", "+/*", "*/", "=+", "-/*"]) {
+      expect(["unparsable", "too-long"]).toContain(reason(`SELECT 1 ${run.repeat(100_000)} 1`));
+      expect(reason(`SELECT 1 ${run.repeat(40_000)} 1`)).toBe("unparsable");
+    }
+    expect(reason(`/${"*".repeat(100_000)}/ SELECT 1`)).toBe("ok");
+    expect(reason(`SELECT 1${"/**/".repeat(2000)} + 1`)).toBe("ok");
     expect(reason(`SELECT '${"+".repeat(100_000)}'`)).toBe("ok");
     expect(reason(`SELECT 1 /*${"*".repeat(100_000)}*/`)).toBe("ok");
   });

@@ -9,10 +9,10 @@
  * are the target's own rights to guard.
  */
 import type { RawStmt } from "libpg-query";
-import { MAX_AST_DEPTH, MAX_SQL_BYTES, MAX_SQL_TOKENS } from "../../../../protocol/limits.ts";
+import { MAX_AST_DEPTH, MAX_SQL_BYTES, MAX_SQL_EFFECTS, MAX_SQL_TOKENS } from "../../../../protocol/limits.ts";
 import { err, ok, unreachable, type Result } from "../../../../protocol/result.ts";
-import { Facts } from "./facts.ts";
-import { tokenize, type Token } from "./lexer.ts";
+import { effectKey, Facts } from "./facts.ts";
+import { rereading, tokenize, type Token } from "./lexer.ts";
 import { NODES } from "./nodes.ts";
 import { loadParser, type Parse, type ParseFailure } from "./parser.ts";
 import { shapeOf, withoutSecrets, withoutSecretsInBodies } from "./shape.ts";
@@ -22,8 +22,10 @@ import { Walk } from "./walk.ts";
 
 /** PostgreSQL cuts longer names to it, so two of the client's would be one of the server's (PG-45). */
 const MAX_IDENTIFIER_BYTES = 63;
-/** The lexer reads a run of operator characters again from each `+` or `-` in it: quadratic, so runs are bounded. */
-const MAX_OPERATOR = 512;
+/** Characters that the parser's lexer may read again (`rereading` in lexer.ts): some 20 ms. */
+const MAX_REREADING = 100_000_000;
+/** Characters of an identifier that a refusal shows. */
+const MAX_SHOWN = 80;
 
 /** Loads the parser; afterwards analysis is synchronous. */
 export async function loadSqlParser(): Promise<AnalyseSql> {
@@ -39,17 +41,19 @@ function analyse(parse: Parse, sql: string, serverMajor: number | undefined): Re
   const nul = sql.indexOf("\0");
   if (nul >= 0) return err({ reason: "unparsable", message: "the text contains a NUL character", position: characters(sql, nul) + 1 });
 
-  const tokens = tokenize(sql);
+  const tokens = tokenize(sql, MAX_SQL_TOKENS);
   if (tokens.length > MAX_SQL_TOKENS) return err({ reason: "too-long", bytes, limit: MAX_SQL_BYTES, tokens: tokens.length });
   for (const token of tokens) {
     if (token.kind === "spliced-string") {
       const position = characters(sql, token.start) + 1;
       return err({ reason: "unparsable", message: "a string that goes on after a comment is not accepted; write it as one", position });
     }
-    if (token.kind === "operator" && token.end - token.start > MAX_OPERATOR) {
-      return err({ reason: "unparsable", message: "an operator is too long", position: characters(sql, token.start) + 1 });
+    if (isTooLongName(sql, token)) {
+      return err({ reason: "identifier-too-long", identifier: sql.slice(token.start, Math.min(token.end, token.start + MAX_SHOWN)) });
     }
-    if (isTooLongName(sql, token)) return err({ reason: "identifier-too-long", identifier: sql.slice(token.start, token.end) });
+  }
+  if (rereading(sql, tokens) > MAX_REREADING) {
+    return err({ reason: "unparsable", message: "there are too many operator characters in a row" });
   }
 
   const parsed = parse(sql);
@@ -91,6 +95,7 @@ function agreesOnStatements(parsed: readonly RawStmt[], sql: string, tokens: rea
 
 function facts(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[], serverMajor: number | undefined): AnalysedSql {
   const statements: Statement[] = [];
+  const effects = new Set<string>();
   let secrets: Facts["secrets"] = "none";
   for (const { stmt } of parsed) {
     const found = new Facts();
@@ -98,7 +103,10 @@ function facts(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[]
     const walk = new Walk({ nodes: NODES, facts: found, serverMajor });
     if (node === undefined) found.forbid("unknown", "The gateway does not know this statement.");
     else walk.node(node[0], node[1]);
-    statements.push(found.statement(node?.[0] ?? "unknown"));
+    const statement = found.statement(node?.[0] ?? "unknown");
+    for (const effect of statement.effects) effects.add(effectKey(effect));
+    if (effects.size > MAX_SQL_EFFECTS) found.forbid("PG-56", `The text touches more than ${MAX_SQL_EFFECTS} objects.`);
+    statements.push({ ...statement, forbidden: found.forbidden });
     if (found.secrets === "literals" || secrets === "none") secrets = found.secrets;
   }
   return { statements, shape: shapeOf(sql, tokens), redacted: redact(sql, tokens, secrets) };
@@ -163,8 +171,7 @@ const isPrintable = ({ kind, start, end }: Token): boolean =>
 const encoder = new TextEncoder();
 
 function utf8Length(text: string): number {
-  // Only text beyond ASCII has more bytes than UTF-16 units, and never more than three for each.
-  return encoder.encode(text).length;
+  return /[\u0080-\uffff]/.test(text) ? encoder.encode(text).length : text.length;
 }
 
 /** Code points before a UTF-16 index. */

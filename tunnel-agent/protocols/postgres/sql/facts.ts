@@ -18,7 +18,8 @@ export class Facts {
   #secrets: "none" | "bodies" | "literals" = "none";
 
   effect(action: ActionName, object: PgObject = TARGET): void {
-    this.#effects.set(keyOf(action, object), { action, object });
+    const effect: Effect = { action, object };
+    this.#effects.set(effectKey(effect), effect);
   }
 
   session(effect: SessionEffect): void {
@@ -70,7 +71,8 @@ export class Facts {
   }
 }
 
-function keyOf(action: string, object: PgObject): string {
+/** One string for one effect. */
+export function effectKey({ action, object }: Effect): string {
   switch (object.type) {
     case "target":
       return action;

@@ -53,11 +53,11 @@ const classAt = (text: string, at: number): number => {
   return code < 128 ? (CLASS[code] ?? 0) : Number.isNaN(code) ? 0 : LETTER;
 };
 
-/** Every token of the text, comments included, in order. */
-export function tokenize(text: string): Token[] {
+/** Every token of the text, comments included, in order; it stops once there are more than `limit`. */
+export function tokenize(text: string, limit = Number.POSITIVE_INFINITY): Token[] {
   const tokens: Token[] = [];
   let at = 0;
-  while (at < text.length) {
+  while (at < text.length && tokens.length <= limit) {
     const start = at;
     let kind: TokenKind;
     const c = text.charAt(at);
@@ -287,4 +287,25 @@ function endOfDigits(text: string, start: number): number {
   let at = start;
   while (classAt(text, at) === DIGIT || (text[at] === "_" && classAt(text, at + 1) === DIGIT)) at++;
   return at;
+}
+
+/**
+ * Characters that PostgreSQL's lexer reads more than once. It takes a whole run of operator characters for each operator
+ * and for each start of a comment within the run, and gives back what does not belong. So a run of plus signs, of tiny
+ * comments or of comment openings costs the square of its length: a minute for a megabyte.
+ */
+export function rereading(text: string, tokens: readonly Token[]): number {
+  let cost = 0;
+  let runEnd = 0;
+  const rest = (at: number): number => {
+    if (at >= runEnd) for (runEnd = at; classAt(text, runEnd) === OPERATOR;) runEnd++;
+    return runEnd - at;
+  };
+  for (const { kind, start, end } of tokens) {
+    if (kind === "operator") cost += (end - start) * rest(start);
+    else if (kind === "comment" || (kind === "error" && isComment(text, start))) {
+      for (let at = start; at >= 0 && at < end; at = text.indexOf("/*", at + 1)) cost += rest(at);
+    }
+  }
+  return cost;
 }

@@ -52,7 +52,7 @@ export interface AnalysedSql {
 
 export type SqlRefusal =
   | { readonly reason: "unparsable"; readonly message: string; readonly position?: number | undefined }
-  /** `tokens` where the text is short enough, and yet has more tokens than MAX_SQL_TOKENS. */
+  /** `tokens`, as far as they were counted, where the text is short enough and yet has more than MAX_SQL_TOKENS. */
   | { readonly reason: "too-long"; readonly bytes: number; readonly limit: number; readonly tokens?: number | undefined }
   | { readonly reason: "too-deep"; readonly limit: number }
   | { readonly reason: "identifier-too-long"; readonly identifier: string };

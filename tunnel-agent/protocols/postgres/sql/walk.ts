@@ -6,9 +6,13 @@
 import type { Facts } from "./facts.ts";
 import { concreteKind, unwrap, type Fields } from "./tree.ts";
 
-/** Names of WITH queries that are visible here, innermost first. */
+/**
+ * Names of WITH queries that are visible here, innermost first: those whose place in their list is below `visible`. So
+ * that a query sees the ones before it, and looking one up costs the same however many there are.
+ */
 export interface Scope {
-  readonly names: ReadonlySet<string>;
+  readonly places: ReadonlyMap<string, number>;
+  readonly visible: number;
   readonly outer: Scope | null;
 }
 
@@ -36,9 +40,9 @@ export class Walk {
     this.scope = scope;
   }
 
-  /** The same walk with more WITH names visible. */
-  within(names: Iterable<string>): Walk {
-    return new Walk(this.#context, { names: new Set(names), outer: this.scope });
+  /** The same walk with the first `visible` names of a WITH list visible too. */
+  within(places: ReadonlyMap<string, number>, visible: number): Walk {
+    return new Walk(this.#context, { places, visible, outer: this.scope });
   }
 
   /** The same walk, adding to other facts. */
@@ -47,7 +51,9 @@ export class Walk {
   }
 
   isCommonTable(name: string): boolean {
-    for (let scope = this.scope; scope !== null; scope = scope.outer) if (scope.names.has(name)) return true;
+    for (let scope = this.scope; scope !== null; scope = scope.outer) {
+      if ((scope.places.get(name) ?? Number.POSITIVE_INFINITY) < scope.visible) return true;
+    }
     return false;
   }
 

@@ -21,18 +21,17 @@ function withClause(fields: Fields, walk: Walk): Walk {
   const clause = fieldsOf(fields, "withClause");
   if (clause === undefined) return walk;
   const queries = listOf(clause, "ctes").map((item) => nodeOf(item));
-  const names = queries.map((query) => (query === undefined ? "" : (textOf(query[1], "ctename") ?? "")));
-  if (clause["recursive"] === true) {
-    const inner = walk.within(names);
-    inner.children("WithClause", clause);
-    return inner;
-  }
-  let inner = walk;
-  queries.forEach((query, index) => {
-    if (query !== undefined) inner.node(query[0], query[1]);
-    inner = inner.within([names[index] ?? ""]);
+  const places = new Map<string, number>();
+  queries.forEach((query, place) => {
+    const name = textOf(query?.[1], "ctename") ?? "";
+    if (!places.has(name)) places.set(name, place);
   });
-  return inner;
+  const all = walk.within(places, queries.length);
+  const recursive = clause["recursive"] === true;
+  queries.forEach((query, place) => {
+    if (query !== undefined) (recursive ? all : walk.within(places, place)).node(query[0], query[1]);
+  });
+  return all;
 }
 
 function select(fields: Fields, walk: Walk): void {
@@ -40,40 +39,58 @@ function select(fields: Fields, walk: Walk): void {
   const into = fieldsOf(fields, "intoClause");
   if (into !== undefined) inner.node("IntoClause", into);
   inner.children("SelectStmt", fields, "withClause", "intoClause", "lockingClause");
-  for (const clause of listOf(fields, "lockingClause")) {
-    const node = nodeOf(clause);
-    if (node !== undefined) locking(node[1], fields, inner);
+  locking(fields, inner);
+}
+
+type LockAction = "pg:update" | "pg:lock";
+
+/**
+ * FOR UPDATE and its like: on the tables that they name by alias, or on every table of the FROM list, subqueries
+ * included. However many clauses there are, each item is looked at once for each of the two actions.
+ */
+function locking(query: Fields, walk: Walk): void {
+  const clauses = listOf(query, "lockingClause");
+  if (clauses.length === 0) return;
+  const items = listOf(query, "fromClause");
+  const byName = new Map<string, unknown[]>();
+  for (const item of items) collectNames(item, byName);
+  const locked: Record<LockAction, Set<unknown>> = { "pg:update": new Set(), "pg:lock": new Set() };
+  const whole = new Set<LockAction>();
+  for (const clause of clauses) {
+    const fields = nodeOf(clause)?.[1];
+    const strength = textOf(fields, "strength");
+    const action: LockAction = strength === "LCS_FORUPDATE" || strength === "LCS_FORNOKEYUPDATE" ? "pg:update" : "pg:lock";
+    const names = listOf(fields, "lockedRels");
+    if (names.length === 0) whole.add(action);
+    for (const name of names) {
+      const found = byName.get(textOf(nodeOf(name)?.[1], "relname") ?? "");
+      // A name that is not found is the server's to complain about; until then it stands for everything.
+      if (found === undefined) whole.add(action);
+      else for (const item of found) locked[action].add(item);
+    }
+  }
+  for (const action of ["pg:update", "pg:lock"] as const) {
+    for (const item of whole.has(action) ? items : locked[action]) lockTables(item, action, walk);
   }
 }
 
-/** FOR UPDATE and its like: on the tables it names by alias, or on every table of the FROM list, subqueries included. */
-function locking(clause: Fields, query: Fields, walk: Walk): void {
-  const strength = textOf(clause, "strength");
-  const action = strength === "LCS_FORUPDATE" || strength === "LCS_FORNOKEYUPDATE" ? "pg:update" : "pg:lock";
-  const names = listOf(clause, "lockedRels").map((item) => textOf(nodeOf(item)?.[1] ?? {}, "relname"));
-  let items = listOf(query, "fromClause");
-  if (names.length > 0) {
-    const found = names.map((name) => items.flatMap((item) => named(item, name)));
-    if (found.every((match) => match.length > 0)) items = found.flat();
-  }
-  for (const item of items) lockTables(item, action, walk);
-}
-
-/** The item of a FROM list, or inside its joins, that answers to the name. */
-function named(item: unknown, name: string | undefined): unknown[] {
+/** The items of a FROM list, and of its joins, by the names they answer to. */
+function collectNames(item: unknown, byName: Map<string, unknown[]>): void {
   const node = nodeOf(item);
-  if (node === undefined) return [];
+  if (node === undefined) return;
   const [kind, fields] = node;
-  const alias = textOf(fieldsOf(fields, "alias") ?? {}, "aliasname");
-  if (kind === "JoinExpr") {
-    if (alias !== undefined && alias === name) return [item];
-    return [...named(fields["larg"], name), ...named(fields["rarg"], name)];
+  const name = textOf(fieldsOf(fields, "alias"), "aliasname") ?? (kind === "RangeVar" ? textOf(fields, "relname") : undefined);
+  if (name !== undefined) {
+    const others = byName.get(name);
+    if (others === undefined) byName.set(name, [item]);
+    else others.push(item);
   }
-  const own = alias ?? (kind === "RangeVar" ? textOf(fields, "relname") : undefined);
-  return own === name ? [item] : [];
+  if (kind !== "JoinExpr") return;
+  collectNames(fields["larg"], byName);
+  collectNames(fields["rarg"], byName);
 }
 
-function lockTables(value: unknown, action: "pg:update" | "pg:lock", walk: Walk): void {
+function lockTables(value: unknown, action: LockAction, walk: Walk): void {
   if (Array.isArray(value)) {
     for (const item of value as unknown[]) lockTables(item, action, walk);
     return;
