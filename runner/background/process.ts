@@ -25,7 +25,11 @@ export async function runInBackground(options: BackgroundOptions): Promise<void>
   try {
     const gateway = openGateway(options.gateway, process.env);
     const opened = await openTargets(gateway, options.targets, createReporter({ json: true }, toStderr));
-    await stay(options, opened, gateway.identity).finally(() => opened.close());
+    try {
+      await stay(options, opened, gateway.identity);
+    } finally {
+      await opened.close();
+    }
     process.exit(EXIT.ok);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
