@@ -28,6 +28,8 @@ export interface WorldOptions {
   readonly coupling?: "coupled" | "relay";
   /** Lines of agent.yaml beside the targets. */
   readonly agentYaml?: string;
+  /** Names of targets, all of them the same database. Default: orders-db. */
+  readonly targets?: readonly string[];
   /** The `sallyport` command, of the command line and of the agents: program and first arguments. Default: this repository's. */
   readonly command?: readonly [program: string, ...args: string[]];
   /** Where the agent dials, when not the gateway itself. */
@@ -131,6 +133,15 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     gateway = dev;
     const agentGateway = (await options.agentGateway?.(dev.origin)) ?? dev.origin;
 
+    const targetYaml = (name: string): string => `  - name: ${name}
+    protocol: postgres
+    environment: production
+    address: ${postgres.host}:${postgres.port}
+    database: shop
+    user: ${ROLE}
+    password: env:SHOP_DB_PASSWORD
+    tls: disable
+`;
     const startAgent = async (name: string): Promise<AgentProcess> => {
       const stateDir = join(directory, `agent-${name}`);
       const file = join(directory, `${name}.yaml`);
@@ -143,15 +154,7 @@ enrolment_token: env:ENROLMENT_TOKEN
 health: { listen: "127.0.0.1:0" }
 ${options.agentYaml ?? ""}
 targets:
-  - name: orders-db
-    protocol: postgres
-    environment: production
-    address: ${postgres.host}:${postgres.port}
-    database: shop
-    user: ${ROLE}
-    password: env:SHOP_DB_PASSWORD
-    tls: disable
-`,
+${(options.targets ?? ["orders-db"]).map(targetYaml).join("")}`,
       );
       const child = spawn(program, [...programArgs, "agent", "--config", file], {
         env: { PATH: process.env["PATH"] ?? "", SHOP_DB_PASSWORD: targetPassword, ENROLMENT_TOKEN: await dev.enrolmentToken() },
