@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { startDevGateway } from "../dev/gateway.ts";
 import { startPostgres } from "../dev/postgres.ts";
 import { mintDevToken } from "../dev/token.ts";
+import { V8_FLAGS } from "../tunnel-agent/engine.ts";
 import { execute, SETUP, type Sizes } from "./cases.ts";
 import { printTable, type Row } from "./rows.ts";
 
@@ -79,7 +80,7 @@ targets:
 `,
   );
   const profiling = values.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${values.profile}`];
-  const agent = spawn(process.execPath, [...profiling, join(root, "bench", "agent.ts"), join(directory, "agent.yaml")], {
+  const agent = spawn(process.execPath, [...V8_FLAGS, ...profiling, join(root, "bench", "agent.ts"), join(directory, "agent.yaml")], {
     env: { ...process.env, ENROLMENT_TOKEN: await gateway.enrolmentToken(), BENCH_PASSWORD: postgres.superuser.password },
     stdio: ["ignore", "pipe", "inherit"],
   });

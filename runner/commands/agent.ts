@@ -1,6 +1,6 @@
 /** `sallyport agent --config agent.yaml` */
 import type { Command } from "commander";
-import { runAgentCommand } from "../../tunnel-agent/main.ts";
+import { restartWithFlags } from "../../tunnel-agent/engine.ts";
 import { versionOf } from "../version.ts";
 
 export function declare(command: Command): void {
@@ -12,6 +12,8 @@ export function declare(command: Command): void {
       "\nExamples:\n  sallyport agent --config /etc/sallyport/agent.yaml\n  sallyport agent --config agent.yaml --check\n\nIt logs JSON to stderr; SIGTERM drains it. docs/operations.md has a systemd unit.",
     )
     .action(async (options: { readonly config: string; readonly check?: boolean }) => {
+      if (options.check !== true) restartWithFlags();
+      const { runAgentCommand } = await import("../../tunnel-agent/main.ts");
       process.exitCode = await runAgentCommand({ config: options.config, check: options.check, version: versionOf() });
     });
 }
