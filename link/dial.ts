@@ -28,7 +28,8 @@ const HANDSHAKE_MS = DIAL_BACK_MS + 10_000;
 /** A client WebSocket with the link's settings. `headers`: of the upgrade request. */
 export function openWebSocket(url: string | URL, headers: Record<string, string>): WebSocket {
   return new WebSocket(url, {
-    headers,
+    // Some edges refuse what does not say what it is.
+    headers: { "user-agent": "sallyport", ...headers },
     // Frames are small and latency counts; and compression beside secrets is a hazard of its own.
     perMessageDeflate: false,
     // ws closes before it allocates more.

@@ -5,8 +5,8 @@
 import type { z } from "zod";
 import { ProblemJson } from "../protocol/connect.ts";
 import { CommandFailed, EXIT, exitOf } from "./exit.ts";
+import { httpRequest, type HttpAnswer, type HttpRequest } from "./http.ts";
 
-/** Until the headers of the answer, ms. Its body may stream for as long as it flows. */
 const TIMEOUT_MS = 30_000;
 const MAX_PROBLEM = 256 * 1024;
 
@@ -26,34 +26,29 @@ export function sentenceOf(problem: ProblemJson): string {
   return `${problem.detail ?? problem.title}${policies} [${problem.code}${reference}]`;
 }
 
-/** What Node says of a failed request: an errno such as ECONNREFUSED, or undici's own words. */
+/** What Node says of a failed request: an errno such as ECONNREFUSED, TLS's reason, or words. */
 function whyUnreachable(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  if (!(cause instanceof Error)) return "unknown error";
-  const { code } = cause as { readonly code?: unknown };
-  return typeof code === "string" ? code : cause.message;
+  if (!(error instanceof Error)) return "unknown error";
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === "string" ? code : error.message;
 }
 
-/** Fetch that says in words why the gateway could not be asked. @throws CommandFailed */
-export async function ask(url: URL, init: RequestInit): Promise<Response> {
-  const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS);
+/** An answer, whatever it says. @throws CommandFailed when there is none */
+export async function ask(url: URL, request: Omit<HttpRequest, "timeoutMs"> = {}): Promise<HttpAnswer> {
   try {
-    return await fetch(url, { redirect: "error", signal: patience.signal, ...init });
+    return await httpRequest(url, { timeoutMs: TIMEOUT_MS, ...request });
   } catch (error) {
     throw new CommandFailed(EXIT.unavailable, `the gateway ${url.origin} could not be reached (${whyUnreachable(error)})`);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
 /** The answer, in its shape. @throws GatewayRefused, or CommandFailed when it is not the gateway's or was cut short. */
-export async function answerOf<T>(response: Response, shape: z.ZodType<T>): Promise<T> {
-  if (!response.ok) return refusalOf(response);
-  const { origin, pathname } = new URL(response.url);
+export async function answerOf<T>(answer: HttpAnswer, shape: z.ZodType<T>): Promise<T> {
+  if (!answer.ok) return refusalOf(answer);
+  const { origin, pathname } = answer.url;
   let text: string;
   try {
-    text = await response.text();
+    text = await answer.text();
   } catch (error) {
     throw new CommandFailed(EXIT.unavailable, `the gateway ${origin} was lost while it answered (${whyUnreachable(error)})`);
   }
@@ -63,18 +58,18 @@ export async function answerOf<T>(response: Response, shape: z.ZodType<T>): Prom
 }
 
 /** @throws GatewayRefused, or CommandFailed when the answer is not the gateway's. */
-export async function refusalOf(response: Response): Promise<never> {
-  const text = (await response.text().catch(() => "")).slice(0, MAX_PROBLEM);
+export async function refusalOf(answer: HttpAnswer): Promise<never> {
+  const text = (await answer.text().catch(() => "")).slice(0, MAX_PROBLEM);
   const problem = ProblemJson.safeParse(jsonOf(text));
   if (problem.success) throw new GatewayRefused(problem.data);
   throw new CommandFailed(
     EXIT.protocol,
-    `${new URL(response.url).origin} answered ${response.status}, but not as a Sallyport gateway does: check the address`,
+    `${answer.url.origin} answered ${answer.status}, but not as a Sallyport gateway does: check the address`,
   );
 }
 
 /** Undefined where the text is not JSON, which no shape accepts. */
-function jsonOf(text: string): unknown {
+export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {

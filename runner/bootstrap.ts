@@ -9,10 +9,10 @@ export async function bootstrapRequest<T>(gateway: string | undefined, path: str
   const secret = process.env["SALLYPORT_BOOTSTRAP_SECRET"];
   if (secret === undefined || secret === "")
     throw new CommandFailed(EXIT.usage, "--bootstrap needs SALLYPORT_BOOTSTRAP_SECRET, the secret that the gateway was deployed with");
-  const response = await ask(new URL(path, gatewayAddress(gateway, process.env)), {
+  const answered = await ask(new URL(path, gatewayAddress(gateway, process.env)), {
     method: "POST",
     headers: { authorization: `Bootstrap ${secret}`, "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  return answerOf(response, answer);
+  return answerOf(answered, answer);
 }

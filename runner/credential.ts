@@ -65,9 +65,10 @@ export function holdCredential({ origin, audience, env, now, later }: Credential
 
   const trade = async (subject: string, type: string, key: ProofKey): Promise<Credential> => {
     const url = new URL("/v1/token", origin);
-    const body = new URLSearchParams({ grant_type: EXCHANGE, subject_token: subject, subject_token_type: type });
+    const body = new URLSearchParams({ grant_type: EXCHANGE, subject_token: subject, subject_token_type: type }).toString();
     const dpop = await prove(key, { method: "POST", url, now: now() });
-    const { access_token, identity, expires_in } = await answerOf(await ask(url, { method: "POST", body, headers: { dpop } }), TokenAnswer);
+    const headers = { dpop, "content-type": "application/x-www-form-urlencoded" };
+    const { access_token, identity, expires_in } = await answerOf(await ask(url, { method: "POST", body, headers }), TokenAnswer);
     return { access_token, identity, expires_at: now() + expires_in * 1000, key };
   };
 

@@ -7,6 +7,7 @@ import { answerOf, ask, refusalOf } from "./ask.ts";
 import { holdCredential } from "./credential.ts";
 import { CommandFailed, EXIT } from "./exit.ts";
 import type { Environment } from "./identity/types.ts";
+import type { HttpAnswer } from "./http.ts";
 import { prove } from "./proof.ts";
 
 export interface RequestOptions {
@@ -25,7 +26,7 @@ export interface GatewayClient {
   /** @throws CommandFailed */
   request<T>(path: string, answer: z.ZodType<T>, options?: RequestOptions): Promise<T>;
   /** For answers that are streamed. @throws CommandFailed */
-  open(path: string, options?: RequestOptions): Promise<Response>;
+  open(path: string, options?: RequestOptions): Promise<HttpAnswer>;
 }
 
 /** `--gateway` or SALLYPORT_GATEWAY; https, or http on loopback. @throws CommandFailed */
@@ -62,7 +63,7 @@ export function openGateway(origin: string, env: Environment, now: () => number 
     return { authorization: `DPoP ${access_token}`, dpop: await prove(key, { method, url, credential: access_token, now: now() }) };
   };
 
-  const send = async (path: string, { method = "GET", query = {}, body }: RequestOptions = {}): Promise<Response> => {
+  const send = async (path: string, { method = "GET", query = {}, body }: RequestOptions = {}): Promise<HttpAnswer> => {
     const url = new URL(path, origin);
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));
     const authorised = await headers(method, url);
@@ -81,8 +82,8 @@ export function openGateway(origin: string, env: Environment, now: () => number 
     headers,
     request: async (path, answer, options) => answerOf(await send(path, options), answer),
     open: async (path, options) => {
-      const response = await send(path, options);
-      return response.ok ? response : refusalOf(response);
+      const answer = await send(path, options);
+      return answer.ok ? answer : refusalOf(answer);
     },
   };
 }

@@ -5,9 +5,8 @@
 import { createHash, createPublicKey, verify as verifyEd25519, type KeyObject } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { ReadableStream } from "node:stream/web";
 import { SessionKeys } from "../protocol/api.ts";
 import { RecordingEvent } from "../protocol/recording/event.ts";
 import { RecordingVerifier } from "../protocol/recording/verify.ts";
@@ -18,8 +17,7 @@ import { json, note, out, plain, plainLines, when } from "./print.ts";
 const path = (id: string, rest: string): string => `/v1/sessions/${encodeURIComponent(id)}${rest}`;
 
 async function download(gateway: GatewayClient, id: string): Promise<Readable> {
-  const { body } = await gateway.open(path(id, "/recording"));
-  return body === null ? Readable.from([]) : Readable.fromWeb(body as ReadableStream);
+  return (await gateway.open(path(id, "/recording"))).body;
 }
 
 const linesOf = (stream: Readable): AsyncIterable<string> => createInterface({ input: stream, crlfDelay: 0 });

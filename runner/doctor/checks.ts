@@ -6,8 +6,9 @@
 import { Health, page, TargetRow, Whoami } from "../../protocol/api.ts";
 import { MAX_CLOCK_SKEW_S } from "../../protocol/limits.ts";
 import { CommandFailed } from "../exit.ts";
-import { ask, GatewayRefused } from "../ask.ts";
+import { ask, GatewayRefused, jsonOf } from "../ask.ts";
 import { audienceOf, gatewayAddress, openGateway, type GatewayClient } from "../gateway.ts";
+import type { HttpAnswer } from "../http.ts";
 import { findTokenSource } from "../identity/source.ts";
 import { TokenUnavailable, type Environment } from "../identity/types.ts";
 import type { Reporter } from "../reporter.ts";
@@ -73,16 +74,16 @@ interface Reached {
 
 async function reach(origin: string, now: () => number): Promise<Reached> {
   const began = now();
-  let response: Response;
+  let answer: HttpAnswer;
   try {
-    response = await ask(new URL("/v1/healthz", origin), {});
+    answer = await ask(new URL("/v1/healthz", origin));
   } catch (error) {
     return { ok: false, skew: 0, findings: [{ check: "gateway", status: "fail", message: messageOf(error) }] };
   }
-  const health = Health.safeParse(await response.json().catch(() => undefined));
+  const health = Health.safeParse(jsonOf(await answer.text().catch(() => "")));
   const ended = now();
-  if (!response.ok || !health.success) {
-    const message = `${origin} answered ${response.status}, but not as a Sallyport gateway does: check the address`;
+  if (!answer.ok || !health.success) {
+    const message = `${origin} answered ${answer.status}, but not as a Sallyport gateway does: check the address`;
     return { ok: false, skew: 0, findings: [{ check: "gateway", status: "fail", message }] };
   }
   const findings: Finding[] = [{ check: "gateway", status: "ok", message: `${origin} answers in ${ended - began} ms` }];

@@ -1,5 +1,6 @@
 /** GitHub Actions: a token for any audience from the job's own endpoint, as often as needed. */
 import { setTimeout as pause } from "node:timers/promises";
+import { httpRequest, type HttpAnswer } from "../http.ts";
 import { TokenUnavailable, type SourceKind } from "./types.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -36,19 +37,15 @@ async function request(address: string, bearer: string, audience: string): Promi
 }
 
 async function once(url: URL, bearer: string): Promise<string | { readonly failure: string; readonly transient: boolean }> {
-  let response: Response;
+  let answer: HttpAnswer;
   let text: string;
   try {
-    response = await fetch(url, {
-      headers: { authorization: `bearer ${bearer}` },
-      redirect: "error",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    text = await response.text();
+    answer = await httpRequest(url, { headers: { authorization: `bearer ${bearer}` }, timeoutMs: TIMEOUT_MS });
+    text = await answer.text();
   } catch {
     return { failure: "GitHub's token endpoint could not be reached: try again", transient: true };
   }
-  const { ok, status } = response;
+  const { ok, status } = answer;
   if (!ok) return { failure: `GitHub's token endpoint answered ${status}`, transient: status === 429 || status >= 500 };
   let value: unknown;
   try {

@@ -87,6 +87,8 @@ describe("the tarball", () => {
       expect({ part, start: start.includes(part), run: run.includes(part) }).toEqual({ part, start: false, run: false });
       expect({ part, agent: agent.includes(part) }).toEqual({ part, agent: true });
     }
+    // fetch, and an import of node:http, each load an HTTP stack that a session does not need (runner/http.ts).
+    expect(start + run).not.toMatch(/(?<![\w$.])fetch\(|\bfrom ?"node:https?"/);
     // zod's forty languages come along when it is imported as `{ z }`.
     expect(start.length + run.length).toBeLessThan(500_000);
   });

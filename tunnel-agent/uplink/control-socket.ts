@@ -114,7 +114,7 @@ export class ControlSocket {
     }
     if (this.#stopped) return;
     const socket = new WebSocket(socketUrl(this.#o.gateway, "/v1/agent/control"), {
-      headers,
+      headers: { "user-agent": "sallyport", ...headers },
       perMessageDeflate: false,
       // The gateway counts UTF-16 units, of which one is 3 bytes of UTF-8 at most.
       maxPayload: 3 * MAX_AGENT_CONTROL,

@@ -79,7 +79,7 @@ describe("the address", () => {
 });
 
 describe("an answer", () => {
-  const get = async (handler: RequestListener) => answerOf(await ask(await serve(handler), {}), Answer);
+  const get = async (handler: RequestListener) => answerOf(await ask(await serve(handler)), Answer);
 
   it("in its shape is given", async () => {
     expect(await get((_, response) => response.end('{"value":7,"more":1}'))).toEqual({ value: 7 });
@@ -96,7 +96,7 @@ describe("an answer", () => {
     ["that is no JSON", 200, "<html>sign in</html>", 76, "malformed"],
     ["of something else", 502, "<html>bad gateway</html>", 76, "not as a Sallyport gateway does"],
     ["with a code that nobody knows", 403, '{"type":"x","title":"x","status":403,"code":"novel"}', 76, "not as a Sallyport gateway does"],
-    ["that leads elsewhere", 302, "", 69, "could not be reached"],
+    ["that leads elsewhere", 302, "", 76, "not as a Sallyport gateway does"],
   ])("%s is said to be that", async (_, status, body, exit, says) => {
     const failure = await failureOf(get((request, response) => response.writeHead(status, { location: "http://127.0.0.1:1/" }).end(body)));
     expect(failure.status).toBe(exit);
@@ -117,7 +117,7 @@ describe("an answer", () => {
   it("that never comes names the errno", async () => {
     const url = await serve(() => {});
     await closers.pop()?.();
-    const failure = await failureOf(ask(url, {}));
+    const failure = await failureOf(ask(url));
     expect(failure).toMatchObject({ status: 69, message: `the gateway ${url.origin} could not be reached (ECONNREFUSED)` });
   });
 });

@@ -67,7 +67,7 @@ describe("GitHub Actions", () => {
     ["an error", 500, "{}", "answered 500"],
     ["no token", 200, "{}", "without a token"],
     ["no JSON", 200, "<html>", "without a token"],
-    ["a redirect", 302, "", "could not be reached"],
+    ["a redirect", 302, "", "answered 302"],
   ])("says so when the endpoint answers with %s", async (_, status, body, says) => {
     const origin = await serve((_, response) => response.writeHead(status, { location: "http://127.0.0.1:1/" }).end(body));
     const source = findTokenSource({ ACTIONS_ID_TOKEN_REQUEST_URL: origin, ACTIONS_ID_TOKEN_REQUEST_TOKEN: "runner-bearer" });
