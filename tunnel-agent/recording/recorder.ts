@@ -1,7 +1,7 @@
 /**
  * The recorder a protocol room writes to. Every call is synchronous and durable against the death of the
- * process: when it returns, the event is in the spool file. If it cannot be, it throws RecordingUnavailable
- * and the command must not run (GW-20).
+ * process: when it returns, the event is in the spool file (an outcome a moment later, before any other event). If it
+ * cannot be, it throws RecordingUnavailable and the command must not run (GW-20).
  */
 import type { NewEvent } from "../../protocol/recording/event.ts";
 

@@ -3,8 +3,10 @@
  * agent's core adds (start, policy changes, faults, end, seal). Cuts the log into segments, each ending in a signed
  * checkpoint, and offers them for upload about a second after their first event, so that commands are searchable soon.
  *
- * Guarantees: an event is in the spool when its method returns; nothing follows the seal. When the end cannot be
- * written (full disk), `end` says so and may be called again; the next start of the agent recovers what is left.
+ * Guarantees: an event is in the spool when its method returns, but for an outcome, which is there before the next event
+ * and within the turn of the event loop: the answer need not wait for it, and if the process dies in between, recovery
+ * says `unknown`. Nothing follows the seal. When the end cannot be written (full disk), `end` says so and may be called
+ * again; the next start of the agent recovers what is left.
  */
 import { MAX_EVENT_BYTES, SEGMENT_TARGET_BYTES } from "../../protocol/limits.ts";
 import { FIRST_PREV, type NewEvent } from "../../protocol/recording/event.ts";
@@ -57,6 +59,9 @@ export class SessionRecording implements SessionRecorder {
   #commands = 0;
   /** Commands that were recorded and have no outcome yet, with the outcome to give when none comes. */
   readonly #open = new Map<number, "unknown" | "refused">();
+  /** Outcomes that are still to be written, in order. */
+  readonly #due: { readonly event: EventOf<"outcome">; readonly at: number }[] = [];
+  #soon: NodeJS.Immediate | undefined;
   #segments = 0;
   #segmentStart: number;
   #timer: NodeJS.Timeout | undefined;
@@ -96,8 +101,25 @@ export class SessionRecording implements SessionRecorder {
   }
 
   outcome(event: EventOf<"outcome">): void {
-    this.#write({ type: "outcome", ...event }, "closing", false);
+    if (this.#ended) throw new RecordingUnavailable("the recording has ended");
+    this.#due.push({ event, at: this.#o.now() });
     this.#open.delete(event.command);
+    this.#soon ??= setImmediate(() => {
+      this.#soon = undefined;
+      try {
+        this.#settle();
+      } catch (error) {
+        // They stay due: the next event writes them first, or is itself refused.
+        if (!(error instanceof RecordingUnavailable)) throw error;
+      }
+    });
+  }
+
+  #settle(): void {
+    for (let due = this.#due[0]; due !== undefined; due = this.#due[0]) {
+      this.#put({ type: "outcome", ...due.event }, "closing", false, due.at);
+      this.#due.shift();
+    }
   }
 
   policy(bundle: number, note?: string): void {
@@ -116,6 +138,7 @@ export class SessionRecording implements SessionRecorder {
     if (this.#sealed) return;
     if (!this.#ended) {
       for (const [command, status] of this.#open) this.outcome({ command, status });
+      clearImmediate(this.#soon);
       this.#write({ type: "session.end", code: end.code, message: end.message }, "closing", false);
       this.#ended = true;
     }
@@ -128,12 +151,18 @@ export class SessionRecording implements SessionRecorder {
   /** The process stops before the end could be written: recovery will seal it. */
   abandon(): void {
     clearTimeout(this.#timer);
+    clearImmediate(this.#soon);
     this.#o.file.close();
   }
 
   #write(event: NewEvent, purpose: Purpose, sync: boolean): void {
     if (this.#ended) throw new RecordingUnavailable("the recording has ended");
-    const line = this.#chain.line(event, this.#o.now());
+    this.#settle();
+    this.#put(event, purpose, sync, this.#o.now());
+  }
+
+  #put(event: NewEvent, purpose: Purpose, sync: boolean, at: number): void {
+    const line = this.#chain.line(event, at);
     if (line.bytes.length > MAX_EVENT_BYTES) {
       throw new RecordingUnavailable(`an event of ${line.bytes.length} bytes exceeds the limit of ${MAX_EVENT_BYTES}`);
     }
