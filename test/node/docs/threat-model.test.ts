@@ -3,7 +3,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 
 const page = readFileSync(new URL("../../../docs/threat-model.md", import.meta.url), "utf8");
-const named = [...page.matchAll(/`([a-z0-9/-]+\.(?:test\.ts|yaml|json))` — \*([^*]+)\*/g)].map(([, file = "", words = ""]) => ({ file, words }));
+const named = [...page.matchAll(/`([a-z0-9/-]+\.(?:test\.ts|yaml|json))` — \*([^*]+)\*/g)].map(([, file = "", words = ""]) => ({
+  file,
+  words,
+}));
 
 test("every row names a test", () => {
   const rows = [...page.matchAll(/^\| (?:(?:PG|GW)-\d\d|\d)[^|]*\|.*$/gm)].map(([row]) => row);
