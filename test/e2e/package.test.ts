@@ -82,10 +82,10 @@ describe("the tarball", () => {
     };
     const start = await loadedText(join(installed.path, "dist", "sallyport.js"));
     const run = await loadedText(chunk("run"));
-    const agent = await loadedText(chunk("agent"));
+    const everything = installed.files.filter((path) => path.endsWith(".js")).map(textOf);
     for (const part of ["cedar_wasm_bg.wasm", "libpg-query.wasm", "YAMLParseError", "sonic-boom"]) {
       expect({ part, start: start.includes(part), run: run.includes(part) }).toEqual({ part, start: false, run: false });
-      expect({ part, agent: agent.includes(part) }).toEqual({ part, agent: true });
+      expect({ part, bundled: everything.some((text) => text.includes(part)) }).toEqual({ part, bundled: true });
     }
     // fetch, and an import of node:http, each load an HTTP stack that a session does not need (runner/http.ts).
     expect(start + run).not.toMatch(/(?<![\w$.])fetch\(|\bfrom ?"node:https?"/);
