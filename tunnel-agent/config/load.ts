@@ -7,6 +7,7 @@ import { dirname, resolve } from "node:path";
 import type { z } from "zod";
 import { err, ok, type Result } from "../../protocol/result.ts";
 import type { TargetProtocol } from "../session.ts";
+import { nearest } from "../../policy/problem.ts";
 import { AgentYaml, TARGET_COMMON_KEYS, TargetCommon } from "./schema.ts";
 import { parseYaml, type Place, type YamlSource } from "./yaml.ts";
 
@@ -133,30 +134,3 @@ const printPath = (path: readonly PropertyKey[]): string =>
     (text, step) => (typeof step === "number" ? `${text}[${step}]` : text === "" ? String(step) : `${text}.${String(step)}`),
     "",
   );
-
-/** The known key within two edits of `key`. */
-function nearest(key: string, known: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = 3;
-  for (const candidate of known) {
-    const distance = editDistance(key.slice(0, 64), candidate);
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
