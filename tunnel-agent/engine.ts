@@ -1,7 +1,7 @@
 /**
  * The V8 flags that an agent's process runs with. V8 compiles hot WebAssembly a second time with its optimising compiler, and one
- * function of PostgreSQL's grammar makes that take some 600 MB for a second (measured on Node 24: a peak of 680 MB
- * against 109 MB). Parsing with the baseline code alone costs about a quarter more time, 10 µs a statement.
+ * function of PostgreSQL's grammar makes that take some 600 MB for a second. Parsing with the baseline code alone is
+ * slower by some tens of µs a new statement at most (bench/parser.ts; docs/decisions/0004).
  *
  * V8 reads such flags only when a process starts, so the process starts itself anew, in place: same pid, same
  * descriptors. Where Node cannot (before 22.15, Windows) it goes on as it is, with the peak.
