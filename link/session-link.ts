@@ -6,6 +6,7 @@
  * says the peer did not understand us, and of a refusal that says the session is over. After the end nothing is
  * dialled; the streams can still be read to the end of what has arrived.
  */
+import type { ApprovalNotice } from "../protocol/stream/control.ts";
 import type { WebSocket } from "ws";
 import { LOST_AFTER_MS, RESUME_WINDOW_MS } from "../protocol/limits.ts";
 import { unreachable } from "../protocol/result.ts";
@@ -25,6 +26,8 @@ export interface SessionLinkOptions {
   readonly dial: () => Promise<WebSocket>;
   /** Acceptor: the peer has opened a stream. */
   readonly onStream?: ((stream: SessionStream) => void) | undefined;
+  /** Opener only. */
+  readonly onApproval?: ((notice: ApprovalNotice) => void) | undefined;
   readonly onState?: ((state: LinkState, why: string) => void) | undefined;
   readonly log: LinkLog;
   readonly timing?: Partial<LinkTiming> | undefined;
@@ -306,6 +309,9 @@ export class SessionLink {
       }
       case "ready":
         this.#resolveReady(event.ready);
+        return;
+      case "approval":
+        this.#o.onApproval?.(event.news);
         return;
       case "live":
         clearTimeout(this.#window);

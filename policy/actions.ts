@@ -27,6 +27,8 @@ export const ACTIONS = {
   // ── any target ──
   connect: { on: TARGET, groups: [], sentence: "open a session to the target" },
 
+  unmask: { on: ["class"], groups: [], sentence: "see a data class's values as they are in the target" },
+
   // ── Postgres: data ──
   "pg:session": {
     on: TARGET,

@@ -174,6 +174,7 @@ export function createPolicyCompiler(cedar: CedarModule): CompileBundle {
     return ok({
       explain,
       gateway: bundle.gateway,
+      masking: { classes: [] },
       identities,
       policies,
       warnings: problems,

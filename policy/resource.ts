@@ -13,7 +13,7 @@ export function printIdentifier(name: string): string {
   return PLAIN.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
 }
 
-/** `orders-db`, `orders-db/public`, `orders-db/public.orders`, `orders-db/public.f()`, `gateway`. */
+/** `orders-db`, `orders-db/public`, `orders-db/public.orders`, `orders-db/public.f()`, `orders-db/[email]`, `gateway`. */
 export function printResource(resource: Resource): string {
   switch (resource.type) {
     case "gateway":
@@ -26,6 +26,8 @@ export function printResource(resource: Resource): string {
       return `${resource.target}/${printIdentifier(resource.schema)}.${printIdentifier(resource.table)}`;
     case "function":
       return `${resource.target}/${printIdentifier(resource.schema)}.${printIdentifier(resource.name)}()`;
+    case "class":
+      return `${resource.target}/[${resource.name}]`;
     default:
       return unreachable(resource);
   }

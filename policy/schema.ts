@@ -4,6 +4,7 @@
  *
  *     Identity in Group
  *     Target in Environment, Label  ←  Schema in Target  ←  Table, Function in Schema
+ *     DataClass in Target
  *     Gateway
  *
  * A target's environment and labels are both attributes and parents, so `resource in Environment::"production"`
@@ -18,6 +19,7 @@ export const ENTITY_TYPE: Readonly<Record<ResourceType, string>> = {
   schema: "Schema",
   table: "Table",
   function: "Function",
+  class: "DataClass",
 };
 
 /** Every workload field is a string; the first three always exist. */
@@ -40,6 +42,7 @@ entity Target in [Environment, Label] { name: String, protocol: String, environm
 entity Schema in [Target] { name: String, target: Target };
 entity Table in [Schema] { name: String, schema: String, target: Target };
 entity Function in [Schema] { name: String, schema: String, target: Target };
+entity DataClass in [Target] { name: String, target: Target };
 
 type Workload = {
 ${workload.join("\n")}

@@ -25,7 +25,9 @@ export type Resource =
   | { readonly type: "target"; readonly target: string }
   | { readonly type: "table"; readonly target: string; readonly schema: string; readonly table: string }
   | { readonly type: "schema"; readonly target: string; readonly schema: string }
-  | { readonly type: "function"; readonly target: string; readonly schema: string; readonly name: string };
+  | { readonly type: "function"; readonly target: string; readonly schema: string; readonly name: string }
+  /** A data class of masking.yaml, as found in one target; `unmask` is asked of it. Printed `orders-db/[card]`. */
+  | { readonly type: "class"; readonly target: string; readonly name: string };
 
 export interface DecisionRequest {
   readonly identity: string;
@@ -47,8 +49,72 @@ export interface Decision {
   readonly policies: readonly string[];
   /** For `hold`: who must consent. */
   readonly approvals: readonly { readonly group: string; readonly min: number }[];
+  /** For `hold`: how it may be held, by the annotations of the policies that hold it; the strictest of them. */
+  readonly hold?: HoldTerms | undefined;
   /** The `@reason` of a determining policy, or a general sentence. */
   readonly reason: string;
+}
+
+export interface HoldTerms {
+  /** `@hold_in_transaction("allow")`: it may be held while a transaction is open; otherwise it is refused there (PG-49). */
+  readonly inTransaction: boolean;
+  /** `@approval_ttl("15m")`: how long votes are taken, ms. */
+  readonly ttl: number;
+}
+
+/** How a masked value looks. Every strategy keeps the type's wire format, or becomes NULL where it cannot. */
+export type MaskStrategy =
+  | { readonly kind: "redact" }
+  /** Keeps the last `last` characters, the first `first`, or an e-mail address's domain; the rest becomes `*`. */
+  | { readonly kind: "partial"; readonly keep: { readonly first: number; readonly last: number } | "domain" }
+  /** Keyed and deterministic: equal values stay equal, so joins and counts still work. */
+  | { readonly kind: "hash" }
+  | { readonly kind: "null" }
+  /** 0, the epoch, the empty string, false: the type's zero. */
+  | { readonly kind: "zero" }
+  /** Dates to their year, month or day; numbers down to a multiple of `step`; addresses to their network. */
+  | { readonly kind: "generalise"; readonly to: "year" | "month" | "day" | { readonly step: number } | "network" };
+
+/** `target/schema.table.column` of masking.yaml; parts may hold `*`. Exact names as the catalogue has them. */
+export interface ColumnPattern {
+  readonly target: string;
+  readonly schema: string;
+  readonly table: string;
+  readonly column: string;
+}
+
+export interface DataClass {
+  readonly name: string;
+  readonly columns: readonly ColumnPattern[];
+  /** Column names with `*`, wherever they are in the targets of `targets`. */
+  readonly names: readonly string[];
+  /** Targets that `names` and `detectors` speak of; empty: all. */
+  readonly targets: readonly string[];
+  /** Detectors (tunnel-agent/masking/detectors.ts) whose findings in text values belong to this class. */
+  readonly detectors: readonly string[];
+  /** For json and jsonb columns named by `columns`: only the values at these paths (`$.contact.email`, `$.items[*].card`) are masked; empty: the whole. */
+  readonly paths: readonly string[];
+  readonly mask: MaskStrategy;
+}
+
+/** masking.yaml, or of it what concerns one target. */
+export interface MaskingRules {
+  /** In the file's order: of two classes that name a column the first has it. */
+  readonly classes: readonly DataClass[];
+}
+
+/** Where a group's approvals are announced. Secrets are the gateway's own (`wrangler secret`), named here. */
+export interface ApprovalChannel {
+  readonly group: string;
+  readonly kind: "slack" | "webhook";
+  /** Slack: channel id. */
+  readonly channel?: string | undefined;
+  /** Slack: workspace id, which every vote must come from. */
+  readonly team?: string | undefined;
+  /** Webhook: where requests are posted; https, or http on loopback. */
+  readonly url?: string | undefined;
+  /** Name of the gateway's secret: Slack's bot token and signing secret (JSON), or the webhook's `whsec_…`. */
+  readonly secret: string;
 }
 
 /** Facts about targets that policies may use; the agent's announcement, not the client's word. */
@@ -82,6 +148,7 @@ export interface Policy {
   readonly identities: ReadonlyMap<string, IdentityDeclaration>;
   /** By id, grants' permits included: for `explain` and for showing where a decision came from. */
   readonly policies: ReadonlyMap<string, PolicySource>;
+  readonly masking: MaskingRules;
   /** Problems of severity `warning`. */
   readonly warnings: readonly Problem[];
   /**
@@ -121,6 +188,9 @@ export interface GatewayConfig {
   /** How long an agent may decide with a bundle it could not refresh, s. */
   readonly policy_max_stale_s: number;
   readonly retention_days: number;
+  readonly channels: readonly ApprovalChannel[];
+  /** The longest that an approval takes votes, s. */
+  readonly approval_ttl_max_s: number;
 }
 
 /** A claim must equal one of the strings. */
@@ -133,6 +203,10 @@ export interface IdentityDeclaration {
   readonly purpose: string;
   readonly environment?: string | undefined;
   readonly groups: readonly string[];
+  /** What a held command does to this identity's client, unless the job says `fail` itself. */
+  readonly hold: "wait" | "fail";
+  /** Humans: who they are in chat. */
+  readonly chat: readonly { readonly kind: "slack" | "webhook"; readonly team?: string | undefined; readonly user: string }[];
   /** Any one entry suffices; every claim of an entry must match. Claims are the token's own names. */
   readonly match: readonly { readonly issuer: string; readonly claims: ClaimMatch; readonly allow_weak_match: boolean }[];
   readonly file: string;

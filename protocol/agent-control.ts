@@ -3,6 +3,7 @@
  * Requests that want an answer carry `id`; the answer repeats it.
  */
 import * as z from "zod";
+import { ApprovalOutcome, ApprovalRequest } from "./approval.ts";
 import { errorCode } from "./stream/control.ts";
 import { Workload } from "./workload.ts";
 
@@ -50,6 +51,18 @@ export const Dispatch = z.object({
   policies: z.array(z.string().max(256)).max(64),
   /** Approval groups that consented to the session, for the policy context. */
   approvals: z.array(name).max(32).default([]),
+  /** What a held command does to its client: waits in the session, or is refused at once with the approval's id. */
+  hold: z.enum(["wait", "fail"]).default("wait"),
+  /** `run --plan`: only these statements may run (plus harmless session ones), each as often as it is listed. */
+  plan: z
+    .object({
+      id,
+      /** Canonical digests of the statements, in order (docs/protocol.md, "Plans"). */
+      statements: z.array(z.string().length(64)).max(10_000),
+      /** Groups that consented to those of them that needed it. */
+      approvals: z.array(name).max(32),
+    })
+    .optional(),
   /** The session is known: its socket was lost, dial again (resume). */
   redial: z.boolean(),
 });
@@ -59,11 +72,26 @@ export type Dispatch = z.infer<typeof Dispatch>;
 export const AGENT_PING = "ping";
 export const AGENT_PONG = "pong";
 
+/** A question about a target that needs no session: the agent's protocol room answers (TargetServer.ask). */
+export const Question = z.discriminatedUnion("kind", [
+  /** `sallyport doctor TARGET`: what the login may do, and which masking guarantee that gives. */
+  z.object({ kind: z.literal("posture"), target: name }),
+  /** `sallyport plan TARGET`: decide every statement for this identity without running any. */
+  z.object({ kind: z.literal("plan"), target: name, identity: name, workload: Workload, text: z.string() }),
+]);
+export type Question = z.infer<typeof Question>;
+
 export const EdgeToAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("welcome"), agent: id, site: name, gateway: z.string().max(256), now: ms }),
   /** The active bundle: at welcome, and on each push or rollback. `version` only grows (GW-27). */
   z.object({ type: z.literal("bundle"), version: z.number().int().min(1), digest: z.string().length(64), files: BundleFiles }),
   Dispatch,
+  /** The approval exists and people are asked; until this comes the agent repeats its request after each reconnect. */
+  z.object({ type: z.literal("approval_opened"), approval: id, expires_at: ms, url: z.string().max(512) }),
+  /** It cannot be asked for: quota, no such session, another digest under the same id. */
+  z.object({ type: z.literal("approval_refused"), approval: id, code: errorCode, message: z.string().max(1024) }),
+  z.object({ type: z.literal("approval_settled"), approval: id, outcome: ApprovalOutcome }),
+  z.object({ type: z.literal("ask"), id, question: Question }),
   z.object({ type: z.literal("kill"), session: id, code: errorCode, message: z.string().max(1024) }),
   /** Agent's own revocation or a duplicate taking its place: close and do not redial before told otherwise. */
   z.object({ type: z.literal("bye"), code: errorCode, message: z.string().max(1024) }),
@@ -84,5 +112,17 @@ export const AgentToEdge = z.discriminatedUnion("type", [
   z.object({ type: z.literal("ended"), session: id, code: errorCode, message: z.string().max(1024), at: ms }),
   z.object({ type: z.literal("bundle_applied"), version: z.number().int().min(1), error: z.string().max(4096).optional() }),
   z.object({ type: z.literal("draining") }),
+  z.object({ type: z.literal("approval_request"), request: ApprovalRequest }),
+  /** The client cancelled, left, or policy no longer holds the command. Idempotent. */
+  z.object({ type: z.literal("approval_withdraw"), session: id, approval: id, reason: z.string().max(1024) }),
+  z.object({
+    type: z.literal("answer"),
+    id,
+    /** JSON by the question's kind (protocol/posture.ts, protocol/plan.ts), or why there is none. */
+    answer: z.union([
+      z.object({ ok: z.literal(true), value: z.unknown() }),
+      z.object({ ok: z.literal(false), code: errorCode, message: z.string().max(1024) }),
+    ]),
+  }),
 ]);
 export type AgentToEdge = z.infer<typeof AgentToEdge>;

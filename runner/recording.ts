@@ -53,6 +53,10 @@ function transcript(event: RecordingEvent): string | undefined {
     }
     case "policy":
       return `${at} ── bundle ${event.bundle} from here on${event.note === undefined ? "" : `: ${event.note}`}`;
+    case "approval":
+      return `${at} ── approval ${event.approval} ${event.state}${event.by === undefined ? "" : ` by ${event.by.join(", ")}`}${event.reason === undefined ? "" : `: ${event.reason}`}`;
+    case "result":
+      return undefined;
     case "gap":
       return `${at} ── GAP: ${event.note}`;
     case "session.end":

@@ -127,11 +127,24 @@ export class LiveSession {
     return {
       facts: { id: this.id, target: dispatch.target, identity, workload, startedAt: dispatch.started_at, deadline: dispatch.deadline },
       recorder: recording,
-      decideAll: (needs) => {
+      approvals: {
+        mode: dispatch.hold,
+        request: () => {
+          throw new Error("no line for approvals");
+        },
+        tell: () => undefined,
+      },
+      plan: dispatch.plan,
+      masking: () => {
+        const standing = policy.standing();
+        return standing.kind === "none" ? { classes: [] } : standing.policy.masking;
+      },
+      maskingKey: new Uint8Array(32),
+      decideAll: (needs, approvals = []) => {
         const standing = policy.standing();
         if (standing.kind === "none") return denied(standing.reason);
-        // Consent to the session is not consent to a command: approvals are empty here.
-        const context = { approvals: [], workload, now: now() };
+        // Consent to the session is not consent to a command.
+        const context = { approvals, workload, now: now() };
         return standing.policy.decideAll(
           needs.map(({ action, resource }) => ({ identity, action, resource, context })),
           this.#facts,

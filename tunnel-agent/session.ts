@@ -5,9 +5,11 @@
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import type { z } from "zod";
-import type { Decision, Resource } from "../policy/types.ts";
+import type { Decision, MaskingRules, Resource } from "../policy/types.ts";
+import type { Question } from "../protocol/agent-control.ts";
+import type { ApprovalOutcome, ApprovalRequest } from "../protocol/approval.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
-import type { SessionId } from "../protocol/ids.ts";
+import type { ApprovalId, SessionId } from "../protocol/ids.ts";
 import type { ClientAuth } from "../protocol/stream/control.ts";
 import type { Workload } from "../protocol/workload.ts";
 import type { SessionRecorder } from "./recording/recorder.ts";
@@ -34,14 +36,54 @@ export interface SessionEndReason {
   readonly message: string;
 }
 
+/** How an approval goes on, told in this order; `refused` or `settled` is the last word. */
+export type ApprovalNews =
+  | { readonly type: "opened"; readonly expiresAt: number; readonly url: string }
+  | { readonly type: "refused"; readonly code: ErrorCode; readonly message: string }
+  | { readonly type: "settled"; readonly outcome: ApprovalOutcome };
+
+/** One request for consent. Losing the control socket loses nothing: the request is repeated, the outcome comes later. */
+export interface PendingApproval {
+  readonly id: ApprovalId;
+  /** Where people can look; known at once, so that the client can be told at once. */
+  readonly url: string;
+  /** Nobody waits for it any more. Idempotent. */
+  withdraw(reason: string): void;
+}
+
+export interface SessionApprovals {
+  /** What a held command does to its client. */
+  readonly mode: "wait" | "fail";
+  /** Sends the request; `onNews` is called later, never from within. */
+  request(
+    request: Omit<ApprovalRequest, "approval" | "session" | "mode" | "digest" | "bundle">,
+    onNews: (news: ApprovalNews) => void,
+  ): PendingApproval;
+  /** Tells the connector, which tells its user. */
+  tell(approval: ApprovalId, state: "waiting" | "refused" | "approved" | "denied" | "expired" | "withdrawn", message: string): void;
+}
+
+/** The statements that a session begun with `run --plan` may run. */
+export interface SessionPlan {
+  readonly id: string;
+  readonly statements: readonly string[];
+  readonly approvals: readonly string[];
+}
+
 export interface SessionContext {
   readonly facts: SessionFacts;
+  readonly approvals: SessionApprovals;
+  readonly plan: SessionPlan | undefined;
+  /** Data classes of the active bundle that this target has; changes with `policyVersion()`. */
+  masking(): MaskingRules;
+  /** Key for deterministic masks (`hash`): the same in all agents of a site that share it, never sent anywhere. */
+  readonly maskingKey: Uint8Array;
   readonly recorder: SessionRecorder;
   /**
    * Decides with the bundle that is active now. A stale or absent bundle denies. `policyVersion()` changes when a
-   * new bundle is applied: a cache of decisions is keyed by it.
+   * new bundle is applied: a cache of decisions is keyed by it. `approvals`: groups that consented to this very command.
    */
-  decideAll(needs: readonly { readonly action: string; readonly resource: Resource }[]): Decision;
+  decideAll(needs: readonly { readonly action: string; readonly resource: Resource }[], approvals?: readonly string[]): Decision;
   policyVersion(): number;
   /**
    * Aborted when the session is killed, revoked, expired or drained; `signal.reason` is a `SessionEndReason`.
@@ -70,6 +112,18 @@ export interface TargetServer {
   serve(client: Duplex, open: StreamOpen, session: SessionContext): Promise<void>;
   /** What the connector tells clients. */
   readonly ready: { readonly database?: string | undefined; readonly user?: string | undefined };
+  /** Answers a question that needs no session; absent where the protocol has none to answer. Rejects with a sentence for the log only. */
+  ask?(question: Question, context: AskContext): Promise<unknown>;
+}
+
+/** What a question is answered with: the policy that is active now. */
+export interface AskContext {
+  readonly decideAll: SessionContext["decideAll"];
+  readonly masking: SessionContext["masking"];
+  readonly maskText: SessionContext["maskText"];
+  readonly policyVersion: number;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
 }
 
 /** What a protocol room gets to make a target. */

@@ -159,6 +159,10 @@ export class SiteDO extends DurableObject<Env> {
         if (message.error !== undefined) logAlarm("bundle_refused_by_agent", { agent, version: message.version, error: message.error });
         else this.#apply(agent, { type: "bundle_applied", connection, version: message.version });
         return;
+      case "approval_request":
+      case "approval_withdraw":
+      case "answer":
+        return;
       case "ended":
       case "refused":
         return this.#sessions.reported(agent, message);

@@ -93,5 +93,7 @@ export function readGateway(file: string, document: YamlDocument, problems: Prob
     sessions_per_identity: raw.sessions_per_identity,
     policy_max_stale_s: raw.policy_max_stale,
     retention_days: Math.floor(raw.retention / DAY_S),
+    channels: [],
+    approval_ttl_max_s: 3600,
   };
 }

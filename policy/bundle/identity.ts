@@ -166,6 +166,8 @@ export function readIdentity(
     purpose: raw.purpose,
     environment: raw.environment,
     groups: [...new Set(raw.groups)],
+    hold: "wait",
+    chat: [],
     match: resolveMatch(raw.match, gateway, fault),
     file,
   };

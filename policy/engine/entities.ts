@@ -49,6 +49,10 @@ function resourceEntities(resource: Resource, facts: TargetFacts | undefined): E
     ],
   };
   if (resource.type === "target") return [target];
+  if (resource.type === "class") {
+    const attrs = { name: resource.name, target: { __entity: targetUid } };
+    return [target, { uid: resourceUid(resource), attrs, parents: [targetUid] }];
+  }
   const schemaUid = uid("Schema", `${facts.name}/${printIdentifier(resource.schema)}`);
   const inTarget = { target: { __entity: targetUid } };
   const schema: EntityJson = { uid: schemaUid, attrs: { name: resource.schema, ...inTarget }, parents: [targetUid] };
@@ -62,7 +66,9 @@ function resourceEntities(resource: Resource, facts: TargetFacts | undefined): E
   return [target, schema, member];
 }
 
-const resourceUid = (resource: Resource): TypeAndId => uid(ENTITY_TYPE[resource.type], printResource(resource));
+/** A class is one entity in whichever target it is found: `DataClass::"card"`. */
+const resourceUid = (resource: Resource): TypeAndId =>
+  uid(ENTITY_TYPE[resource.type], resource.type === "class" ? resource.name : printResource(resource));
 
 /** Cedar's `datetime` to the second: `context.now` has no finer grain, so a decision holds for its second. */
 const datetime = (now: number): string => new Date(Math.floor(now / 1000) * 1000).toISOString();

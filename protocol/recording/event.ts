@@ -65,7 +65,29 @@ export const RecordingEvent = z.discriminatedUnion("type", [
     policies: z.array(z.string()),
     /** Why, when it was not allowed: stable code and sentence. */
     reason: z.string().optional(),
+    /** The approval that this command waited for, or ran by. */
+    approval: z.string().optional(),
     bundle: count,
+  }),
+  /** What became of an approval that a command of this session asked for. */
+  z.object({
+    ...base,
+    type: z.literal("approval"),
+    approval: z.string(),
+    command: count.optional(),
+    state: z.enum(["pending", "approved", "denied", "expired", "withdrawn"]),
+    by: z.array(z.string()).optional(),
+    reason: z.string().optional(),
+  }),
+  /** A result as the client saw it, or its beginning: masked values only. At most one a result; `rows` hold text, null, or a size. */
+  z.object({
+    ...base,
+    type: z.literal("result"),
+    command: count,
+    columns: z.array(z.object({ name: z.string(), type: z.string(), class: z.string().optional() })),
+    rows: z.array(z.array(ParameterRecord)),
+    /** Rows that follow are not kept. */
+    truncated: z.boolean(),
   }),
   z.object({
     ...base,
@@ -80,6 +102,8 @@ export const RecordingEvent = z.discriminatedUnion("type", [
     rows: count.optional(),
     bytes: count.optional(),
     ms: z.number().min(0).optional(),
+    /** Values that were masked in its results, by data class. */
+    masked: z.record(z.string(), count).optional(),
   }),
   z.object({ ...base, type: z.literal("policy"), bundle: count, note: z.string().optional() }),
   /** Honest hole: what could not be recorded, e.g. after the agent was killed. */

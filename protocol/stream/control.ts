@@ -68,12 +68,24 @@ export const SessionControl = z.discriminatedUnion("type", [
     user: z.string().max(63).optional(),
   }),
   z.object({ type: z.literal("open"), stream: u32, meta: StreamMeta }),
+  /**
+   * Agent → connector: a command is held for an approval, was refused until one is given, or is settled. What `run` tells
+   * its user on stderr and turns into its exit status. Says nothing that the client's own protocol does not say.
+   */
+  z.object({
+    type: z.literal("approval"),
+    approval: z.string().max(64),
+    state: z.enum(["waiting", "refused", "approved", "denied", "expired", "withdrawn"]),
+    message: z.string().max(1024),
+  }),
   /** Either way: the session is over; do not redial. */
   z.object({ type: z.literal("end"), code: errorCode, message: z.string().max(1024) }),
   z.object({ type: z.literal("ping"), n: z.number().int().min(0) }),
   z.object({ type: z.literal("pong"), n: z.number().int().min(0) }),
 ]);
 export type SessionControl = z.infer<typeof SessionControl>;
+
+export type ApprovalNotice = Omit<Extract<SessionControl, { type: "approval" }>, "type">;
 
 export function parseSessionControl(text: string): Result<SessionControl, string> {
   if (text.length > MAX_SESSION_CONTROL) return err(`control message of ${text.length} characters, limit ${MAX_SESSION_CONTROL}`);

@@ -1,6 +1,6 @@
 /** What a SessionMachine tells its shell. */
 import type { ErrorCode } from "../errors.ts";
-import type { ResetCode, StreamMeta } from "./control.ts";
+import type { ApprovalNotice, ResetCode, StreamMeta } from "./control.ts";
 
 /** Facts that an acceptor tells its opener on every socket. */
 export interface ReadyFacts {
@@ -15,6 +15,8 @@ export type SessionEvent =
   | { readonly type: "live" }
   /** Opener only. */
   | { readonly type: "ready"; readonly ready: ReadyFacts }
+  /** Opener only: a command is held, refused until approved, or settled. */
+  | { readonly type: "approval"; readonly news: ApprovalNotice }
   /** Acceptor only. */
   | { readonly type: "open"; readonly stream: number; readonly meta: StreamMeta }
   /** A view of the message that was received: consume or copy it. */

@@ -203,6 +203,12 @@ export class SessionMachine {
         events.push({ type: "ready", ready: { target, protocol, database, user } });
         return undefined;
       }
+      case "approval": {
+        if (this.#role.role !== "opener") return "approval from the opener";
+        const { approval, state, message: sentence } = message;
+        events.push({ type: "approval", news: { approval, state, message: sentence } });
+        return undefined;
+      }
       case "open":
         return this.#table.peerOpens(message.stream, message.meta, events);
       case "end":

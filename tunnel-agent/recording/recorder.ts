@@ -17,4 +17,7 @@ export interface SessionRecorder {
   /** Before the command reaches the target, or instead of it. Returns the number that `outcome` refers to. */
   command(event: Omit<EventOf<"command">, "command" | "bundle">): number;
   outcome(event: EventOf<"outcome">): void;
+  approval(event: EventOf<"approval">): void;
+  /** May be dropped where the spool is short of space: it is a view for people, not the evidence that a command ran. */
+  result(event: EventOf<"result">): void;
 }

@@ -115,6 +115,14 @@ export class SessionRecording implements SessionRecorder {
     });
   }
 
+  approval(event: EventOf<"approval">): void {
+    this.#write({ type: "approval", ...event }, "closing", false);
+  }
+
+  result(event: EventOf<"result">): void {
+    if (!this.#ended) this.#write({ type: "result", ...event }, "new", false);
+  }
+
   #settle(): void {
     for (let due = this.#due[0]; due !== undefined; due = this.#due[0]) {
       this.#put({ type: "outcome", ...due.event }, "closing", false, due.at);

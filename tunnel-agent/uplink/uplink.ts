@@ -151,6 +151,11 @@ export class Uplink {
       case "kill":
         this.#o.onKill(message.session, { code: message.code, message: message.message });
         return;
+      case "approval_opened":
+      case "approval_refused":
+      case "approval_settled":
+      case "ask":
+        return;
       case "bye":
         this.#log.error({ code: message.code, reason: message.message }, "the gateway sent this agent away");
         this.#socket.stop();

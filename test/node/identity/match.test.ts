@@ -17,6 +17,8 @@ const declare = (name: string, ...entries: Entry[]): IdentityDeclaration => ({
   owner: "mira",
   purpose: "test",
   groups: [],
+  hold: "wait",
+  chat: [],
   file: `identities/${name}.yaml`,
   match: entries.map((entry) => ({ issuer: ISSUER, claims: {}, allow_weak_match: false, ...entry })),
 });

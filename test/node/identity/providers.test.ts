@@ -19,7 +19,18 @@ function tokenClaims(provider: Provider, changes: Claims): Claims {
 
 function declare(provider: Provider, claims: Pins, more: Partial<IdentityDeclaration> = {}): IdentityDeclaration {
   const match = [{ issuer: usualIssuer(provider), claims, allow_weak_match: false }];
-  return { name: "ci", kind: "non-human", owner: "mira", purpose: "test", groups: [], file: "identities/ci.yaml", ...more, match };
+  return {
+    name: "ci",
+    kind: "non-human",
+    owner: "mira",
+    purpose: "test",
+    groups: [],
+    hold: "wait",
+    chat: [],
+    file: "identities/ci.yaml",
+    ...more,
+    match,
+  };
 }
 
 /** "ok", or why not. */

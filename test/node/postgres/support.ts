@@ -43,6 +43,14 @@ export class MemoryRecorder implements SessionRecorder {
     if (this.unavailable) throw new RecordingUnavailable("the disk is full");
     this.outcomes.push(event);
   }
+  readonly approvals: EventOf<"approval">[] = [];
+  readonly results: EventOf<"result">[] = [];
+  approval(event: EventOf<"approval">): void {
+    this.approvals.push(event);
+  }
+  result(event: EventOf<"result">): void {
+    this.results.push(event);
+  }
   clear(): void {
     this.commands.length = 0;
     this.outcomes.length = 0;
@@ -110,6 +118,16 @@ export function testSession(rule: Rule, options: { signal?: AbortSignal; maskTex
       deadline: Number.MAX_SAFE_INTEGER,
     },
     recorder,
+    approvals: {
+      mode: "wait",
+      request: () => {
+        throw new Error("no approvals here");
+      },
+      tell: () => undefined,
+    },
+    plan: undefined,
+    masking: () => ({ classes: [] }),
+    maskingKey: Buffer.alloc(32, 7),
     decideAll: (needs) => decideAll(current, needs),
     policyVersion: () => version,
     signal: options.signal ?? new AbortController().signal,

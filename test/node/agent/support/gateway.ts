@@ -134,6 +134,7 @@ export class TestGateway {
       bundle: this.bundle?.version ?? 1,
       policies: ["p"],
       approvals: [],
+      hold: "wait",
       redial: false,
       ...over,
     };
