@@ -44,7 +44,7 @@ export function approvalDigestText(subject: ApprovalSubject): string {
     Object.keys(environment)
       .sort()
       .map((key) => [key, environment[key]]),
-    objects.map(({ name: object, definition }) => [object, definition]).sort(),
+    objects.map(({ name: object, definition }) => `${object} ${definition}`).sort(),
   ]);
 }
 
