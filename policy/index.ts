@@ -6,6 +6,8 @@ import type { BundleFiles } from "../protocol/agent-control.ts";
 import type { CompileBundle, DecisionRequest, Explanation, Policy, Problem, TargetFacts } from "./types.ts";
 
 export { createPolicyCompiler } from "./compile.ts";
+export { classOfColumn, rulesFor, type ColumnName } from "./masking.ts";
+export { approverFor, membersOf } from "./people.ts";
 export { parseResource, printResource } from "./resource.ts";
 export { runBundleTests, type AnalyseCommand, type TestOptions, type TestResult } from "./run-tests.ts";
 

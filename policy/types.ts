@@ -7,6 +7,8 @@ import type { Outcome } from "../protocol/recording/event.ts";
 import type { Result } from "../protocol/result.ts";
 import type { Workload } from "../protocol/workload.ts";
 import type { PolicySource } from "./cedar/source.ts";
+import type { DetectorClass } from "./detectors.ts";
+import type { JsonPath } from "./json-path.ts";
 
 /** A place in the bundle where something is wrong, and what to write instead. `line` and `column` count from 1. */
 export interface Problem {
@@ -75,7 +77,10 @@ export type MaskStrategy =
   /** Dates to their year, month or day; numbers down to a multiple of `step`; addresses to their network. */
   | { readonly kind: "generalise"; readonly to: "year" | "month" | "day" | { readonly step: number } | "network" };
 
-/** `target/schema.table.column` of masking.yaml; parts may hold `*`. Exact names as the catalogue has them. */
+/**
+ * `target/schema.table.column` of masking.yaml: exact names as the catalogue has them, in which `*` stands for any
+ * characters (policy/pattern.ts).
+ */
 export interface ColumnPattern {
   readonly target: string;
   readonly schema: string;
@@ -86,14 +91,14 @@ export interface ColumnPattern {
 export interface DataClass {
   readonly name: string;
   readonly columns: readonly ColumnPattern[];
-  /** Column names with `*`, wherever they are in the targets of `targets`. */
+  /** Lower-case column names with `*`, compared without regard to case, wherever they are in the targets of `targets`. */
   readonly names: readonly string[];
-  /** Targets that `names` and `detectors` speak of; empty: all. */
+  /** Targets, with `*`, that `names` and `detectors` speak of; empty: all. */
   readonly targets: readonly string[];
-  /** Detectors (tunnel-agent/masking/detectors.ts) whose findings in text values belong to this class. */
-  readonly detectors: readonly string[];
+  /** Detectors whose findings in text values belong to this class. */
+  readonly detectors: readonly DetectorClass[];
   /** For json and jsonb columns named by `columns`: only the values at these paths (`$.contact.email`, `$.items[*].card`) are masked; empty: the whole. */
-  readonly paths: readonly string[];
+  readonly paths: readonly JsonPath[];
   readonly mask: MaskStrategy;
 }
 

@@ -7,13 +7,12 @@
  * Does not: protect anything by itself. Detectors add masking and never justify an allow (PG-33): a value that is
  * split, encoded or spelled out is not found.
  */
+import { DETECTOR_CLASSES, type DetectorClass } from "../../policy/detectors.ts";
 import { cards, ibans, socialSecurityNumbers } from "./detect-numbers.ts";
 import { emailAddresses, jsonWebTokens, prefixedTokens, privateKeys, urlPasswords } from "./detect-secrets.ts";
 import type { Span, Text } from "./text.ts";
 
-/** Data classes that detectors know, in the order of preference where two find the same characters. */
-export const DETECTOR_CLASSES = ["private-key", "jwt", "token", "url-password", "email", "card", "iban", "ssn"] as const;
-export type DetectorClass = (typeof DETECTOR_CLASSES)[number];
+export { DETECTOR_CLASSES };
 
 const DETECTORS: Readonly<Record<DetectorClass, (text: Text) => Span[]>> = {
   "private-key": privateKeys,

@@ -3,6 +3,7 @@
  * login, loaded again after DDL, on a timer, and when something unknown turns up. Pure data and lookups; loading is
  * catalogue/load.ts, keeping it fresh catalogue/keeper.ts.
  */
+import type { JsonPath } from "../../../../policy/json-path.ts";
 
 /** PostgreSQL's `pg_class.relkind`: tables, views, materialized views, partitioned and foreign tables. */
 export type RelationKind = "r" | "v" | "m" | "p" | "f";
@@ -30,7 +31,7 @@ export interface Relation {
  * from classified columns in a way that is not a bare copy (a view's expression): nothing can be said of its values.
  */
 export type Classified =
-  | { readonly kind: "class"; readonly class: string; readonly paths: readonly string[] }
+  | { readonly kind: "class"; readonly class: string; readonly paths: readonly JsonPath[] }
   | { readonly kind: "derived"; readonly from: readonly string[] };
 
 export interface Catalogue {

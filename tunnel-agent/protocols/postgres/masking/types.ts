@@ -7,6 +7,7 @@
  *     masking/rows.ts    plan + DataRow or COPY data → masked bytes                  (touches only what changes)
  */
 import type { MaskStrategy } from "../../../../policy/types.ts";
+import type { JsonPath } from "../../../../policy/json-path.ts";
 
 /** Where one result column must come from, if the backend agrees. */
 export interface ExpectedColumn {
@@ -30,7 +31,7 @@ export interface ColumnMask {
   readonly class: string;
   readonly strategy: MaskStrategy;
   /** For json and jsonb: only the values at these paths; empty: the whole value. */
-  readonly paths: readonly string[];
+  readonly paths: readonly JsonPath[];
   /** Base type. */
   readonly typeOid: number;
   /** As the portal will send it: 0 text, 1 binary (PG-46). */
