@@ -134,13 +134,20 @@ export class RawClient {
   async until(type: string): Promise<Message[]> {
     const taken: Message[] = [];
     for (;;) {
-      if (this.#bytes.length < 5 && !(await this.#have(5))) return taken;
-      const length = this.#bytes.readInt32BE(1) + 1;
-      if (this.#bytes.length < length && !(await this.#have(length))) return taken;
-      const bytes = this.#take(length);
-      taken.push({ type: String.fromCharCode(bytes.readUInt8(0)), body: bytes.subarray(5) });
-      if (taken.at(-1)?.type === type) return taken;
+      const one = await this.next();
+      if (one === undefined) return taken;
+      taken.push(one);
+      if (one.type === type) return taken;
     }
+  }
+
+  /** The next message; undefined at the connection's end. */
+  async next(): Promise<Message | undefined> {
+    if (this.#bytes.length < 5 && !(await this.#have(5))) return undefined;
+    const length = this.#bytes.readInt32BE(1) + 1;
+    if (this.#bytes.length < length && !(await this.#have(length))) return undefined;
+    const bytes = this.#take(length);
+    return { type: String.fromCharCode(bytes.readUInt8(0)), body: bytes.subarray(5) };
   }
 
   /** Messages up to the connection's end. */
