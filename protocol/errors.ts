@@ -40,7 +40,7 @@ export const ERRORS = {
   // state of the gateway and its sites
   no_bundle: { status: 503, sentence: "No bundle is active yet: push one with sallyport policy push." },
   site_offline: { status: 503, sentence: "No agent of the target's site is connected." },
-  agent_unready: { status: 503, sentence: "The agent could not take the session: try again." },
+  agent_unready: { status: 503, sentence: "The agent could not take this now: try again." },
   policy_stale: { status: 503, sentence: "The agent's policy is older than its limit: it refuses until the gateway is reachable." },
   recording_unavailable: { status: 503, sentence: "The session cannot be recorded, so nothing runs." },
   target_unreachable: { status: 502, sentence: "The agent could not reach the target or was not accepted by it." },

@@ -23,6 +23,10 @@ export const LOST_AFTER_MS = 35_000;
 export const MAX_AGENT_CONTROL = 1024 * 1024;
 /** How long an agent may take to dial back, ms. */
 export const DIAL_BACK_MS = 10_000;
+/** How long an agent may take to answer a question about a target (posture, plan), ms. */
+export const ASK_TIMEOUT_MS = 15_000;
+/** Questions that one site's agents may be answering at once. */
+export const MAX_OPEN_QUESTIONS = 16;
 
 // ── identity ──
 export const MAX_TOKEN_BYTES = 16 * 1024;

@@ -21,6 +21,7 @@ import { createLog } from "./log.ts";
 import { maskText } from "./masking/detectors.ts";
 import { createMetrics } from "./metrics.ts";
 import { PolicyHolder } from "./policy-holder.ts";
+import { Questions } from "./questions.ts";
 import { recover } from "./recording/recover.ts";
 import { RecordingUnavailable } from "./recording/recorder.ts";
 import { Spool } from "./recording/spool.ts";
@@ -189,6 +190,7 @@ async function run(parts: Parts): Promise<RunningAgent> {
     onApplied: (bundle) => sessions.policyChanged(bundle),
     onNotKept: (reason) => log.error({ reason }, "the bundle could not be kept for a restart"),
   });
+  const questions = new Questions({ targets, policy, maskText, log, now });
   const ready = signal<void>();
   const dismissed = signal<SessionEnd>();
   const uplink = new Uplink({
@@ -204,6 +206,7 @@ async function run(parts: Parts): Promise<RunningAgent> {
     targets: [...targets.values()].map((target) => target.announcement),
     sessions: () => sessions.ids(),
     onDispatch: (dispatch) => void sessions.dispatch(dispatch),
+    onAsk: (ask) => questions.answer(ask),
     onKill: (session, end) => sessions.kill(session, end),
     onBye: (end) => dismissed.resolve(end),
     onWelcome: () => {

@@ -13,7 +13,8 @@ import type { LinkStream, SessionEnd } from "../link/types.ts";
 import type { Dispatch, TargetAnnouncement } from "../protocol/agent-control.ts";
 import { KILL_GRACE_MS } from "../protocol/limits.ts";
 import type { SessionId } from "../protocol/ids.ts";
-import type { Decision, TargetFacts } from "../policy/types.ts";
+import type { TargetFacts } from "../policy/types.ts";
+import { denied, targetFactsOf } from "./facts.ts";
 import { describeFault, runIn } from "./fault-domain.ts";
 import type { PolicyHolder } from "./policy-holder.ts";
 import { RecordingUnavailable } from "./recording/recorder.ts";
@@ -50,8 +51,6 @@ export interface LiveSessionOptions {
   readonly onClosed: () => void;
 }
 
-const denied = (reason: string): Decision => ({ outcome: "deny", policies: [], approvals: [], reason });
-
 export class LiveSession {
   readonly id: SessionId;
   readonly #o: LiveSessionOptions;
@@ -69,8 +68,8 @@ export class LiveSession {
     this.id = options.id;
     this.#o = options;
     this.#dialSecret = options.dispatch.dial_secret;
-    const { name, protocol, environment, labels } = options.target;
-    this.#facts = { name, protocol, environment, labels };
+    const { name, protocol } = options.target;
+    this.#facts = targetFactsOf(options.target);
     this.#context = this.#makeContext();
     const { database, user } = options.server.ready;
     this.#link = runIn(this, () =>

@@ -112,17 +112,32 @@ export interface TargetServer {
   serve(client: Duplex, open: StreamOpen, session: SessionContext): Promise<void>;
   /** What the connector tells clients. */
   readonly ready: { readonly database?: string | undefined; readonly user?: string | undefined };
-  /** Answers a question that needs no session; absent where the protocol has none to answer. Rejects with a sentence for the log only. */
+  /**
+   * Answers a question that needs no session; absent where the protocol has none to answer. Rejects with `AskRefused`
+   * for what the asker may hear; any other rejection is for the log only.
+   */
   ask?(question: Question, context: AskContext): Promise<unknown>;
+}
+
+/** Why a question has no answer, in a sentence that the asker gets: no address, credential or value in it. */
+export class AskRefused extends Error {
+  override name = "AskRefused";
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
 }
 
 /** What a question is answered with: the policy that is active now. */
 export interface AskContext {
+  /** For the identity that the question names; of a question that names none, everything is denied. */
   readonly decideAll: SessionContext["decideAll"];
   readonly masking: SessionContext["masking"];
   readonly maskText: SessionContext["maskText"];
   readonly policyVersion: number;
   readonly log: Logger;
+  /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
 }
 

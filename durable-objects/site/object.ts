@@ -8,9 +8,17 @@
  * It never sees a session's bytes, a token, or a dial secret beyond passing it on.
  */
 import { DurableObject } from "cloudflare:workers";
-import { AGENT_PING, AGENT_PONG, AgentToEdge, type BundleFiles, type Dispatch, type EdgeToAgent } from "../../protocol/agent-control.ts";
+import {
+  AGENT_PING,
+  AGENT_PONG,
+  AgentToEdge,
+  type BundleFiles,
+  type Dispatch,
+  type EdgeToAgent,
+  type Question,
+} from "../../protocol/agent-control.ts";
 import { ERRORS, type ErrorCode } from "../../protocol/errors.ts";
-import { MAX_AGENT_CONTROL } from "../../protocol/limits.ts";
+import { ASK_TIMEOUT_MS, MAX_AGENT_CONTROL } from "../../protocol/limits.ts";
 import { unreachable } from "../../protocol/result.ts";
 import { refusal } from "../answer.ts";
 import type { Env } from "../env.ts";
@@ -19,6 +27,7 @@ import { ControlSockets, type Line } from "./control-sockets.ts";
 import { greet, touch } from "./greeting.ts";
 import { REDIAL_WAIT_MS, RETURN_WAIT_MS } from "./limits.ts";
 import { agentAlarm, chooseAgent, maySoonServe, REPLACED, stepAgent, type AgentEffect, type AgentEvent } from "./machine.ts";
+import { Questions, type Asked } from "./questions.ts";
 import { SiteSessions } from "./sessions.ts";
 import { SiteStore, type StoredAgent } from "./store.ts";
 import { parseControlUpgrade } from "./upgrade.ts";
@@ -40,11 +49,14 @@ export interface OnlineAgent {
 
 const POLICY_VIOLATION = 1008;
 const MESSAGE_TOO_BIG = 1009;
+/** Characters of an `ask` around its question. */
+const ASK_ENVELOPE = 256;
 
 export class SiteDO extends DurableObject<Env> {
   readonly #store: SiteStore;
   readonly #sockets: ControlSockets;
   readonly #sessions: SiteSessions;
+  readonly #questions = new Questions();
   /** Dispatches that wait for an agent's state to change. */
   readonly #waiting = new Set<() => void>();
   #alarmAt: number | null | undefined;
@@ -114,6 +126,25 @@ export class SiteDO extends DurableObject<Env> {
     return sent;
   }
 
+  /**
+   * Asks a ready agent that serves the question's target, and waits for its answer for `timeoutMs`, ASK_TIMEOUT_MS at most.
+   * The asker has decided that it may be asked. What is answered is the agent's word, and of the shape the asker checks.
+   */
+  async ask(question: Question, timeoutMs: number): Promise<Asked> {
+    const agent = await this.#available(question.target);
+    const state = agent === null ? undefined : this.#store.agent(agent)?.state;
+    if (agent === null || state === undefined || state.kind === "gone") {
+      return { ok: false, code: "site_offline", message: ERRORS.site_offline.sentence };
+    }
+    if (JSON.stringify(question).length > MAX_AGENT_CONTROL - ASK_ENVELOPE) {
+      return { ok: false, code: "too_large", message: ERRORS.too_large.sentence };
+    }
+    const { connection } = state;
+    return this.#questions.ask(agent, connection, Math.min(timeoutMs, ASK_TIMEOUT_MS), (id) =>
+      this.#sockets.sendOn(agent, connection, JSON.stringify({ type: "ask", id, question } satisfies EdgeToAgent)),
+    );
+  }
+
   /** The agent's key was revoked: its socket is closed, its sessions end. Repeatable. */
   async revokeAgent(agent: string): Promise<void> {
     this.#send(agent, { type: "bye", code: "agent_unknown", message: ERRORS.agent_unknown.sentence });
@@ -159,9 +190,12 @@ export class SiteDO extends DurableObject<Env> {
         if (message.error !== undefined) logAlarm("bundle_refused_by_agent", { agent, version: message.version, error: message.error });
         else this.#apply(agent, { type: "bundle_applied", connection, version: message.version });
         return;
+      case "answer":
+        if (!this.#questions.answered(agent, connection, message.id, message.answer))
+          logInfo("answer_to_nobody", { agent, question: message.id });
+        return;
       case "approval_request":
       case "approval_withdraw":
-      case "answer":
         return;
       case "ended":
       case "refused":
@@ -184,6 +218,7 @@ export class SiteDO extends DurableObject<Env> {
 
   #apply(id: string, event: AgentEvent): void {
     const agent = this.#store.agent(id);
+    if (event.type === "closed") this.#questions.lost(id, event.connection);
     if (agent === null) return;
     const { state, effects } = stepAgent(agent.state, event, Date.now());
     const next = { ...agent, state };

@@ -23,6 +23,8 @@ export interface UplinkOptions extends Pick<ControlSocketOptions, "gateway" | "h
   /** Live sessions. */
   readonly sessions: () => readonly string[];
   readonly onDispatch: (dispatch: Dispatch) => void;
+  /** Never rejects. */
+  readonly onAsk: (ask: Extract<EdgeToAgent, { type: "ask" }>) => Promise<Extract<AgentToEdge, { type: "answer" }>["answer"]>;
   readonly onKill: (session: string, end: SessionEnd) => void;
   /** The gateway does not want this agent. */
   readonly onBye: (end: SessionEnd) => void;
@@ -154,7 +156,10 @@ export class Uplink {
       case "approval_opened":
       case "approval_refused":
       case "approval_settled":
+        return;
       case "ask":
+        // Not repeated after a lost socket: the gateway knows that its question was lost with it.
+        void this.#o.onAsk(message).then((answer) => this.#socket.send({ type: "answer", id: message.id, answer }));
         return;
       case "bye":
         this.#log.error({ code: message.code, reason: message.message }, "the gateway sent this agent away");
