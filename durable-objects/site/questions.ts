@@ -56,7 +56,7 @@ export class Questions {
 
   /** The connection is gone: nothing more comes on it. */
   lost(agent: string, connection: number): void {
-    for (const open of [...this.#open.values()]) {
+    for (const open of this.#open.values()) {
       if (open.agent === agent && open.connection === connection) {
         open.settle(failed("agent_unready", "The agent's connection was lost while it answered: try again."));
       }
