@@ -53,6 +53,8 @@ export const RecordingEvent = z.discriminatedUnion("type", [
     stream: count,
     /** How it came: simple, extended, copy, … in the protocol's words. */
     via: z.string(),
+    /** Which of a target's logins it runs as, where it has more than one and it is not the ordinary one. */
+    login: z.string().optional(),
     /** The command after the detectors have masked its literals. */
     text: z.string(),
     /** HMAC-SHA-256 of the command's exact bytes under the agent's recording key: equal commands are recognised, values are not. */

@@ -2,6 +2,8 @@
  * The shell around the session machine: a client and a target socket, a timer, and nothing that decides. Backpressure
  * goes end to end: a side that cannot be written to stops the other from being read, so memory is bounded by the two
  * sockets' windows whatever the result's size.
+ *
+ * The client may be a socket, or one of the two ends that split-relay.ts makes of it for a target with two logins.
  */
 import type { Duplex } from "node:stream";
 import { KILL_GRACE_MS } from "../../../protocol/limits.ts";
@@ -11,8 +13,20 @@ import type { SessionEvent } from "./session/types.ts";
 /** Bytes of the client that may wait for the backend before the client is not read any more. */
 const MAX_BACKLOG = 256 * 1024;
 
+/** What a relay does to its client; a Duplex is one. */
+export interface ClientEnd {
+  /** False: nothing more until `clientDrained()`. */
+  write(bytes: Buffer): boolean;
+  cork(): void;
+  uncork(): void;
+  pause(): unknown;
+  resume(): unknown;
+  end(): unknown;
+  destroy(): unknown;
+}
+
 export interface RelayOptions {
-  readonly client: Duplex;
+  readonly client: ClientEnd;
   readonly target: Duplex;
   readonly machine: SessionMachine;
   readonly monotonic: () => number;
@@ -28,6 +42,7 @@ export class Relay {
   #timerAt = Number.POSITIVE_INFINITY;
   #clientFull = false;
   #targetFull = false;
+  #resting = false;
   #finish: ((reason: string) => void) | null = null;
   bytesOut = 0;
   bytesIn = 0;
@@ -36,35 +51,46 @@ export class Relay {
     this.#options = options;
   }
 
-  /** Runs until the conversation is over; resolves with why. `first` bytes of each side were read before. */
-  run(first: { readonly client: Buffer; readonly target: Buffer }): Promise<string> {
-    const { client, target, machine } = this.#options;
+  /** Runs until the conversation is over; resolves with why. `first`: bytes of the target that were read before. */
+  run(first: Buffer): Promise<string> {
+    const { target, machine } = this.#options;
     return new Promise((resolve) => {
       this.#finish = resolve;
-      client.on("data", (bytes: Buffer) => this.#fromClient(bytes));
-      client.on("end", () => this.do(() => machine.clientClosed()));
-      client.on("close", () => this.do(() => machine.clientClosed()));
-      target.on("data", (bytes: Buffer) => this.do(() => machine.receiveBackend(bytes)));
+      target.on("data", (bytes: Buffer) => this.fromTarget(bytes));
       target.on("end", () => this.do(() => machine.targetClosed("the target closed the connection")));
       target.on("close", () => this.do(() => machine.targetClosed("the connection to the target was lost")));
-      client.on("drain", () => {
-        this.#clientFull = false;
-        this.#flow();
-      });
       target.on("drain", () => {
         this.#targetFull = false;
         this.#flow();
       });
-      if (first.target.length > 0) this.do(() => machine.receiveBackend(first.target));
-      if (first.client.length > 0) this.#fromClient(first.client);
-      if (client.destroyed || client.readableEnded) this.do(() => machine.clientClosed());
+      if (first.length > 0) this.fromTarget(first);
       this.#flow();
     });
   }
 
-  #fromClient(bytes: Buffer): void {
+  fromClient(bytes: Buffer): void {
     this.bytesIn += bytes.length;
     this.do(() => this.#options.machine.receiveClient(bytes));
+  }
+
+  fromTarget(bytes: Buffer): void {
+    this.do(() => this.#options.machine.receiveBackend(bytes));
+  }
+
+  /** Its connection is gone, or half closed. */
+  clientClosed(): void {
+    this.do(() => this.#options.machine.clientClosed());
+  }
+
+  clientDrained(): void {
+    this.#clientFull = false;
+    this.#flow();
+  }
+
+  /** While it rests the target is not read: what it says of its own accord waits for its turn. */
+  rest(resting: boolean): void {
+    this.#resting = resting;
+    this.#flow();
   }
 
   /** One turn of the machine, and what it wants done. */
@@ -109,7 +135,7 @@ export class Relay {
     if (machine.ended) return;
     if (this.#targetFull || machine.backlog > MAX_BACKLOG) client.pause();
     else client.resume();
-    if (this.#clientFull) target.pause();
+    if (this.#clientFull || this.#resting) target.pause();
     else target.resume();
   }
 
@@ -147,4 +173,14 @@ export class Relay {
     target.destroy();
     void cancel().then(() => finish(reason));
   }
+}
+
+/** Joins a relay to a client's socket; `first` bytes of it were read before. */
+export function attachClient(client: Duplex, relay: Relay, first: Buffer): void {
+  client.on("data", (bytes: Buffer) => relay.fromClient(bytes));
+  client.on("end", () => relay.clientClosed());
+  client.on("close", () => relay.clientClosed());
+  client.on("drain", () => relay.clientDrained());
+  if (first.length > 0) relay.fromClient(first);
+  if (client.destroyed || client.readableEnded) relay.clientClosed();
 }

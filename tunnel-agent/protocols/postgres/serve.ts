@@ -15,7 +15,7 @@ import { single } from "./codec/writer.ts";
 import type { CancelKeys } from "./keys.ts";
 import { mayReport } from "./output.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "./refusal.ts";
-import { Relay } from "./relay.ts";
+import { attachClient, Relay } from "./relay.ts";
 import { SessionMachine } from "./session/machine.ts";
 import { cancelAtTarget } from "./target/cancel.ts";
 import type { LoggedIn } from "./target/login.ts";
@@ -187,7 +187,8 @@ function makeRelay(target: ServedTarget, client: Duplex, open: StreamOpen, sessi
       return relay.bytesOut;
     },
     async run(fromClient: Buffer, fromTarget: Buffer): Promise<string> {
-      const ended = relay.run({ client: fromClient, target: fromTarget });
+      const ended = relay.run(fromTarget);
+      attachClient(client, relay, fromClient);
       if (session.signal.aborted) onAbort();
       else session.signal.addEventListener("abort", onAbort, { once: true });
       try {

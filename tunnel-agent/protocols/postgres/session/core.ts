@@ -185,6 +185,7 @@ export class Core {
         decision: decision.outcome,
         policies: [...decision.policies],
         ...(verdict.reason === undefined ? {} : { reason: verdict.reason }),
+        ...(this.options.lane?.login === undefined ? {} : { login: this.options.lane.login }),
       });
       return this.outcomes.began(number, controlsTransaction);
     } catch (error) {
@@ -196,19 +197,28 @@ export class Core {
   // ── failing ──
 
   sayError(refusal: Refusal): void {
+    this.options.lane?.failed();
     this.say((writer) => writeFields(writer, "ErrorResponse", refusalFields("ERROR", refusal)));
   }
 
   sayReady(): void {
-    this.say((writer) => writeReadyForQuery(writer, this.status));
+    const status = this.readyStatus;
+    if (status !== null) this.say((writer) => writeReadyForQuery(writer, status));
+  }
+
+  /** What ReadyForQuery tells the client now; null where somebody else tells it. */
+  get readyStatus(): TransactionStatus | null {
+    const { lane } = this.options;
+    return lane === undefined ? this.status : lane.ready(this.status);
   }
 
   /**
    * Makes the backend fail where the refused message would have been, so that what the client is told is true: an
    * open transaction is aborted, an implicit one rolled back, and the rest up to Sync skipped by both (PG-14, PG-54).
-   * Whatever was forwarded before is answered first, and if that fails the client hears that instead.
+   * Whatever was forwarded before is answered first, and if that fails the client hears that instead. Null: the client
+   * has been told already.
    */
-  poison(refusal: Refusal): void {
+  poison(refusal: Refusal | null): void {
     this.tell((writer) => writeDescribe(writer, "S", this.options.poison));
     this.expect({ kind: "poison", refusal });
   }

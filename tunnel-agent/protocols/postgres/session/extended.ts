@@ -17,11 +17,13 @@ import {
   type NameSpace,
   type Parse,
 } from "../codec/frontend.ts";
+import { ok } from "../../../../protocol/result.ts";
 import { notRecorded, SQLSTATE, unknownPortal, unknownStatement, type Refusal } from "../refusal.ts";
+import { denied, type KnownSql } from "./authorise.ts";
 import type { Core, RecordedSql } from "./core.ts";
 import { MAX_NAME_BYTES, MAX_NAMES, type TrackedPortal, type TrackedStatement } from "./names.ts";
 import { recordParameters } from "./parameters.ts";
-import { refuseRecorded } from "./simple.ts";
+import { refuseQuery, refuseRecorded } from "./simple.ts";
 import type { Command, Expected } from "./types.ts";
 
 /** Refuses in the middle of a pipeline. */
@@ -167,4 +169,17 @@ export function onSync(core: Core): void {
   core.bound = [];
   core.tell((writer) => writeBare(writer, "Sync"));
   core.expect({ kind: "sync" });
+}
+
+/** Refuses what cannot go where it would have to (split.ts), as if it had come here. */
+export function refuseElsewhere(core: Core, via: "simple" | "parse" | "extended", sql: string | KnownSql, refusal: Refusal): void {
+  if (core.discarding) return;
+  const known = typeof sql === "string" ? core.authoriser.know(sql) : ok(sql);
+  const refuse = (said: Refusal): void => (via === "simple" ? refuseQuery(core, said) : refuseExtended(core, said));
+  if (!known.ok) return refuseRecorded(core, known.error, known.error.verdict, refuse, via);
+  const { text, digest, analysed, subject } = known.value;
+  // What policy refuses is refused in its words.
+  const decided = core.authoriser.decide(subject);
+  const verdict = decided.refusal === null ? denied(decided.effects, refusal, refusal.message) : decided;
+  refuseRecorded(core, { text, digest, shape: analysed.shape }, verdict, refuse, via);
 }

@@ -6,11 +6,15 @@
  * What it cannot do: look into functions and triggers, or undo what a command did before its connection was cut.
  */
 import { RecordingUnavailable } from "../../../recording/recorder.ts";
+import type { TransactionStatus } from "../codec/backend.ts";
 import { FrameReader } from "../codec/framing.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
+import type { KnownSql } from "./authorise.ts";
 import { BackendSide } from "./backend.ts";
 import { ClientSide } from "./client.ts";
 import { Core } from "./core.ts";
+import { onSync, refuseElsewhere } from "./extended.ts";
+import type { Names } from "./names.ts";
 import type { MachineOptions, SessionEvent } from "./types.ts";
 
 export class SessionMachine {
@@ -33,6 +37,60 @@ export class SessionMachine {
   /** Bytes of the client that wait for the backend's answer; the shell stops reading when there are many. */
   get backlog(): number {
     return this.#client.backlog;
+  }
+
+  /** The backend's, as it last said. */
+  get status(): TransactionStatus {
+    return this.#core.status;
+  }
+
+  /** Nothing is asked of the backend, nothing is owed to the client, and nothing of either waits here. */
+  get quiet(): boolean {
+    return this.#core.idle && !this.amid && !this.waits && this.#core.copyIn === null;
+  }
+
+  /** The client has begun a pipeline here and not ended it. */
+  get amid(): boolean {
+    return this.#core.segmentSince !== null || this.#core.discarding;
+  }
+
+  /** What the client says up to its next Sync is dropped: something of its pipeline failed. */
+  get discarding(): boolean {
+    return this.#core.discarding;
+  }
+
+  /** The client's next message would not be looked at yet. */
+  get waits(): boolean {
+    return this.#core.mustWait || this.#client.backlog > 0;
+  }
+
+  /** What is known of this client's prepared statements and portals. */
+  get names(): Names {
+    return this.#core.names;
+  }
+
+  /** Unqualified names may mean objects of these schemas too. */
+  addSchemas(schemas: readonly string[]): void {
+    this.#core.authoriser.addSchemas(schemas);
+  }
+
+  /** Refuses in the place of a message that another machine would have had, and records it. */
+  refuse(via: "simple" | "parse" | "extended", sql: string | KnownSql, refusal: Refusal): SessionEvent[] {
+    return this.#turn(() => refuseElsewhere(this.#core, via, sql, refusal));
+  }
+
+  /** Aborts the transaction that is open, of which the client has been told; its ReadyForQuery follows. */
+  abortTransaction(): SessionEvent[] {
+    return this.#turn(() => {
+      const core = this.#core;
+      core.poison(null);
+      onSync(core);
+    });
+  }
+
+  /** The client has been busy elsewhere until now. */
+  touch(): void {
+    if (this.#core.idle) this.#core.since = this.#core.now;
   }
 
   receiveClient(bytes: Buffer): SessionEvent[] {
@@ -120,6 +178,7 @@ export class SessionMachine {
   /** The client must have gone on with the transaction that it left open. */
   #goOnBy(): number {
     const { idle, segmentSince, status, since, options } = this.#core;
+    if (options.lane?.elsewhere() === true) return NEVER;
     return idle && segmentSince === null && status !== "I" ? since + options.limits.idle_in_transaction_s * 1000 : NEVER;
   }
 }

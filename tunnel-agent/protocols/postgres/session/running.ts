@@ -3,7 +3,7 @@
  * those that the analysis foresaw: a backend that answers two statements where one was parsed reads the text otherwise
  * than the gateway did (PG-45), and then nothing that was decided holds.
  */
-import type { TransactionStatus } from "../codec/backend.ts";
+import { writeReadyForQuery, type TransactionStatus } from "../codec/backend.ts";
 import type { Verdict } from "../codec/framing.ts";
 import { isTag } from "../output.ts";
 import type { Statement } from "../sql/types.ts";
@@ -74,5 +74,8 @@ export function onReady(core: Core, status: TransactionStatus): Verdict | null {
   core.instead = null;
   core.answered();
   if (status === "I" && core.idle && core.segmentSince === null) core.names.endTransaction();
-  return "pass";
+  const said = core.readyStatus;
+  if (said === status) return "pass";
+  if (said !== null) core.say((writer) => writeReadyForQuery(writer, said));
+  return "drop";
 }

@@ -65,7 +65,10 @@ export function onError(core: Core, fields: ErrorFields): Verdict | null {
   if (front === undefined || run?.phase === "failed") return null;
   const own = ownWords(core);
   const said = own?.code ?? code;
-  core.say((writer) => writeFields(writer, "ErrorResponse", own === null ? filtered : refusalFields("ERROR", own)));
+  if (front.kind !== "poison" || front.refusal !== null) {
+    core.options.lane?.failed();
+    core.say((writer) => writeFields(writer, "ErrorResponse", own === null ? filtered : refusalFields("ERROR", own)));
+  }
   core.outcomes.pipelineFailed(said);
   if (core.copyIn !== null) copyFailed(core);
   switch (front.kind) {

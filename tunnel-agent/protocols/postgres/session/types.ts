@@ -3,6 +3,7 @@
  */
 import type { Result } from "../../../../protocol/result.ts";
 import type { SessionContext } from "../../../session.ts";
+import type { TransactionStatus } from "../codec/backend.ts";
 import type { Limits } from "../config.ts";
 import type { Refusal } from "../refusal.ts";
 import type { AnalysedSql, SqlRefusal } from "../sql/types.ts";
@@ -30,6 +31,19 @@ export interface MachineOptions {
   readonly analyse: (sql: string) => Result<AnalysedSql, SqlRefusal>;
   /** A statement name that no client can guess and the backend does not know: describing it makes the backend fail. */
   readonly poison: string;
+  readonly lane?: LaneOptions | undefined;
+}
+
+/** Given to each of the two machines that serve one client with a login each (split.ts); absent where there is one. */
+export interface LaneOptions {
+  /** What the record calls its login; undefined: the ordinary one. */
+  readonly login: string | undefined;
+  /** The backend is ready: what the client is told of it. Null: nothing, since another word follows. */
+  ready(status: TransactionStatus): TransactionStatus | null;
+  /** The client is told of an error. */
+  failed(): void;
+  /** The client is being served by the other one: a transaction that is open here is not idle. */
+  elsewhere(): boolean;
 }
 
 /** One recorded command, until its outcome is. */
@@ -76,6 +90,6 @@ export type Expected =
   | { readonly kind: "close"; readonly undo: () => void }
   | { readonly kind: "describe-statement"; parameters: boolean }
   | { readonly kind: "describe-portal"; readonly portal: TrackedPortal }
-  /** Our own message that must fail: the client gets `refusal` in the failure's place. */
-  | { readonly kind: "poison"; readonly refusal: Refusal }
+  /** Our own message that must fail: the client gets `refusal` in the failure's place; null: it was told before. */
+  | { readonly kind: "poison"; readonly refusal: Refusal | null }
   | { readonly kind: "sync" };
