@@ -4,6 +4,7 @@
  * A connector that leaves says so, and the session ends at once.
  */
 import type { WebSocket } from "ws";
+import type { ApprovalNotice } from "../protocol/stream/control.ts";
 import type { LinkTiming } from "./backoff.ts";
 import { SessionLink } from "./session-link.ts";
 import type { LinkLog, LinkState, LinkStream, Ready, SessionEnd } from "./types.ts";
@@ -27,6 +28,8 @@ export interface AgentLink {
   readonly held: number;
   /** The gateway dispatched the session again: drop the socket, if any, and dial. Streams stay. */
   redial(): void;
+  /** Tells the connector how an approval stands: now or when it is back, and again on each new socket. */
+  tell(notice: ApprovalNotice): void;
   /** Tells the connector and closes. Resolves when it has been told, or cannot be. */
   end(end: SessionEnd): Promise<void>;
   readonly ended: Promise<SessionEnd>;

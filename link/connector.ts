@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { RESUME_HEADER, SESSION_HEADER } from "../protocol/connect.ts";
 import { parseSessionId, type SessionId } from "../protocol/ids.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
-import type { StreamMeta } from "../protocol/stream/control.ts";
+import type { ApprovalNotice, StreamMeta } from "../protocol/stream/control.ts";
 import type { LinkTiming } from "./backoff.ts";
 import { openWebSocket, whenOpen, type DialFailure } from "./dial.ts";
 import { SessionLink } from "./session-link.ts";
@@ -21,6 +21,8 @@ export interface ConnectOptions {
   readonly resumeUrl: (session: SessionId) => string;
   readonly log: LinkLog;
   readonly onState?: (state: LinkState, why: string) => void;
+  /** A command is held, was refused until it is approved, or is settled; each state of an approval once. */
+  readonly onApproval?: (notice: ApprovalNotice) => void;
   readonly timing?: Partial<LinkTiming>;
   readonly random?: () => number;
 }
@@ -56,12 +58,13 @@ export async function connectSession(options: ConnectOptions): Promise<Result<Co
     socket.terminate();
     return err({ message: "the gateway's answer names no session: is this the address of a Sallyport gateway?", status: 101 });
   }
-  const { log, onState, timing, random } = options;
+  const { log, onState, onApproval, timing, random } = options;
   const link = new SessionLink({
     role: { role: "opener" },
     dial: () => Promise.resolve(openWebSocket(options.resumeUrl(id.value), { authorization: `Resume ${secret}` })),
     log,
     onState,
+    onApproval,
     timing,
     random,
   });

@@ -6,11 +6,10 @@
  * says the peer did not understand us, and of a refusal that says the session is over. After the end nothing is
  * dialled; the streams can still be read to the end of what has arrived.
  */
-import type { ApprovalNotice } from "../protocol/stream/control.ts";
 import type { WebSocket } from "ws";
 import { LOST_AFTER_MS, RESUME_WINDOW_MS } from "../protocol/limits.ts";
 import { unreachable } from "../protocol/result.ts";
-import type { StreamMeta } from "../protocol/stream/control.ts";
+import type { ApprovalNotice, StreamMeta } from "../protocol/stream/control.ts";
 import type { SessionEvent } from "../protocol/stream/events.ts";
 import { SessionMachine, type MachineRole } from "../protocol/stream/machine.ts";
 import { redialDelay, type LinkTiming } from "./backoff.ts";
@@ -120,6 +119,12 @@ export class SessionLink {
     this.#streams.set(id, stream);
     this.#flush();
     return stream;
+  }
+
+  /** Acceptor: tells the opener how an approval stands. */
+  tell(notice: ApprovalNotice): void {
+    this.#machine.approval(notice);
+    this.#flush();
   }
 
   /** The gateway asks for a new socket: the present one, if any, leads nowhere. */

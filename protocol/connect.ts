@@ -9,6 +9,8 @@ import { errorCode } from "./stream/control.ts";
 /** On the 101 of connect: the session's id, and the secret that lets the connector redial it. */
 export const SESSION_HEADER = "x-sallyport-session";
 export const RESUME_HEADER = "x-sallyport-resume";
+/** On connect: what a held command does to this job's client, `wait` or `fail`. */
+export const HOLD_HEADER = "sallyport-hold";
 /** On the agent's dial-back: the dispatch's secret. */
 export const DIAL_HEADER = "x-sallyport-dial";
 /** On every refusal: what to quote to an operator. */

@@ -64,6 +64,29 @@ export const SESSIONS_PER_IDENTITY = 64;
 /** Between telling an agent to end a session and cutting its sockets, ms: together under one second. */
 export const KILL_GRACE_MS = 500;
 
+// ── holds ──
+/** A client whose command is held is told so again this often, ms. */
+export const HOLD_NOTICE_EVERY_MS = 15_000;
+/** How long votes are taken where the policy does not say, ms. */
+export const HOLD_TTL_MS = 15 * 60_000;
+/** The longest that a command is held while its transaction keeps locks, whatever the policy says, ms. */
+export const HOLD_IN_TRANSACTION_MAX_MS = 5 * 60_000;
+/** After its time to live a hold waits this long for the gateway's own word, ms. */
+export const HOLD_GRACE_MS = 5_000;
+/** A client that does not wait for approvals waits this long for whether one was given before, ms. */
+export const HOLD_FAIL_ANSWER_MS = 5_000;
+/** A held command is decided anew this soon after a new bundle at the latest, ms. */
+export const HOLD_RECHECK_MS = 1_000;
+/** Definitions of what a held command names must be read within this, ms. */
+export const HOLD_DEFINITIONS_MS = 10_000;
+/** The target's estimate of a held command (EXPLAIN), ms and bytes. */
+export const HOLD_ESTIMATE_MS = 2_000;
+export const HOLD_ESTIMATE_BYTES = 16 * 1024;
+/** Approvals that one agent waits for. */
+export const MAX_PENDING_APPROVALS = 10_000;
+/** Approvals of one session whose last state its connector is told again after a reconnect. */
+export const MAX_APPROVAL_NOTICES = 100;
+
 // ── bundles ──
 export const MAX_BUNDLE_BYTES = 512 * 1024;
 export const MAX_BUNDLE_FILES = 500;

@@ -13,6 +13,7 @@ import type { SessionEnd } from "../link/types.ts";
 import type { BundleFiles, TargetAnnouncement } from "../protocol/agent-control.ts";
 import { compileBundle } from "../policy/cedar.node.ts";
 import type { CompileBundle } from "../policy/types.ts";
+import { Approvals } from "./approvals.ts";
 import { printProblem, type AgentConfig, type ConfigProblem, type Protocols } from "./config/load.ts";
 import { Redactor } from "./credentials/redactor.ts";
 import { CredentialStore } from "./credentials/store.ts";
@@ -211,8 +212,19 @@ async function run(parts: Parts): Promise<RunningAgent> {
     onBye: (end) => dismissed.resolve(end),
     onWelcome: () => {
       uploader.retryNow();
+      approvals.welcomed();
       ready.resolve();
     },
+    onApproval: (message) => approvals.receive(message),
+  });
+  const approvals = new Approvals({
+    gateway: parts.gateway,
+    line: uplink,
+    random: (bytes) => crypto.getRandomValues(bytes),
+    gatewayNow: () => uplink.gatewayNow(),
+    now,
+    bundle: () => policy.version,
+    log,
   });
   const sessions = new Sessions({
     identity,
@@ -225,6 +237,7 @@ async function run(parts: Parts): Promise<RunningAgent> {
     stats: metrics,
     dial: gateway.dial,
     gatewayNow: () => uplink.gatewayNow(),
+    approvals,
     maskText,
     redact: (json) => redactor.redact(json),
     onSegment: (segment) => uploader.add(segment),

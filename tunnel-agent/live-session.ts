@@ -14,6 +14,7 @@ import type { Dispatch, TargetAnnouncement } from "../protocol/agent-control.ts"
 import { KILL_GRACE_MS } from "../protocol/limits.ts";
 import type { SessionId } from "../protocol/ids.ts";
 import type { TargetFacts } from "../policy/types.ts";
+import type { Approvals } from "./approvals.ts";
 import { denied, targetFactsOf } from "./facts.ts";
 import { describeFault, runIn } from "./fault-domain.ts";
 import type { PolicyHolder } from "./policy-holder.ts";
@@ -38,6 +39,7 @@ export interface LiveSessionOptions {
   readonly policy: PolicyHolder;
   readonly recording: SessionRecording;
   readonly dial: DialSession;
+  readonly approvals: Approvals;
   readonly maskText: (text: string) => string;
   readonly digest: (bytes: Uint8Array | string) => string;
   readonly log: Logger;
@@ -77,6 +79,9 @@ export class LiveSession {
         dial: () => options.dial(this.id, this.#dialSecret),
         ready: { target: name, protocol, database, user },
         onStream: (stream) => this.#serve(stream),
+        onState: (state) => {
+          if (state === "open") options.approvals.present(this.id);
+        },
         log: options.log,
       }),
     );
@@ -121,18 +126,18 @@ export class LiveSession {
   }
 
   #makeContext(): SessionContext {
-    const { dispatch, policy, recording, maskText, digest, log, now, monotonic } = this.#o;
+    const { dispatch, policy, recording, approvals, maskText, digest, log, now, monotonic } = this.#o;
     const { identity, workload } = dispatch;
     return {
       facts: { id: this.id, target: dispatch.target, identity, workload, startedAt: dispatch.started_at, deadline: dispatch.deadline },
       recorder: recording,
-      approvals: {
+      approvals: approvals.session({
+        id: this.id,
         mode: dispatch.hold,
-        request: () => {
-          throw new Error("no line for approvals");
-        },
-        tell: () => undefined,
-      },
+        present: () => this.#link.state === "open",
+        tell: (notice) => this.#link.tell(notice),
+        run: (work) => runIn(this, () => this.#guarded(work)),
+      }),
       plan: dispatch.plan,
       masking: () => {
         const standing = policy.standing();
@@ -157,6 +162,15 @@ export class LiveSession {
       now,
       monotonic,
     };
+  }
+
+  /** For what is called from outside of the session's own events. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.fault(error);
+    }
   }
 
   #serve(stream: LinkStream): void {
@@ -198,6 +212,7 @@ export class LiveSession {
     log.info({ code: end.code }, "session ending");
     this.#abort.abort(end);
     await this.#served(ROOM_GRACE_MS);
+    this.#o.approvals.ended(this.id);
     await within(this.#link.end(end), KILL_GRACE_MS);
     onEnded(end);
     await this.#served(OUTCOME_GRACE_MS);

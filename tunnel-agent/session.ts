@@ -38,15 +38,13 @@ export interface SessionEndReason {
 
 /** How an approval goes on, told in this order; `refused` or `settled` is the last word. */
 export type ApprovalNews =
+  /** `expiresAt`: ms since the epoch, by this agent's clock (`SessionContext.now`). */
   | { readonly type: "opened"; readonly expiresAt: number; readonly url: string }
   | { readonly type: "refused"; readonly code: ErrorCode; readonly message: string }
   | { readonly type: "settled"; readonly outcome: ApprovalOutcome };
 
 /** One request for consent. Losing the control socket loses nothing: the request is repeated, the outcome comes later. */
 export interface PendingApproval {
-  readonly id: ApprovalId;
-  /** Where people can look; known at once, so that the client can be told at once. */
-  readonly url: string;
   /** Nobody waits for it any more. Idempotent. */
   withdraw(reason: string): void;
 }
@@ -54,8 +52,14 @@ export interface PendingApproval {
 export interface SessionApprovals {
   /** What a held command does to its client. */
   readonly mode: "wait" | "fail";
-  /** Sends the request; `onNews` is called later, never from within. */
+  /** A new id, and where people can look: known before the request is made, so that it can be recorded and told first. */
+  mint(): { readonly approval: ApprovalId; readonly url: string };
+  /**
+   * Sends the request; `onNews` is called later, never from within. In mode `wait` it is told of the outcome, and of
+   * consent only while the connector is there (GW-28); in mode `fail`, `opened` is the last word.
+   */
   request(
+    approval: ApprovalId,
     request: Omit<ApprovalRequest, "approval" | "session" | "mode" | "digest" | "bundle">,
     onNews: (news: ApprovalNews) => void,
   ): PendingApproval;

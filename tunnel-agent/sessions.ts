@@ -29,7 +29,7 @@ export interface ServedTarget {
 
 export interface SessionsOptions extends Pick<
   LiveSessionOptions,
-  "policy" | "dial" | "maskText" | "log" | "now" | "monotonic" | "gatewayNow"
+  "policy" | "dial" | "maskText" | "log" | "now" | "monotonic" | "gatewayNow" | "approvals"
 > {
   readonly identity: AgentIdentity;
   readonly targets: ReadonlyMap<string, ServedTarget>;
@@ -195,7 +195,7 @@ export class Sessions {
       log.error({ reason: error.message }, "the session cannot be recorded");
       return refuse("recording_unavailable", "The session cannot be recorded, so nothing runs.");
     }
-    const { dial, maskText, monotonic, gatewayNow } = this.#o;
+    const { dial, maskText, monotonic, gatewayNow, approvals } = this.#o;
     const session = new LiveSession({
       id,
       dispatch,
@@ -204,6 +204,7 @@ export class Sessions {
       policy,
       recording,
       dial,
+      approvals,
       maskText,
       digest: identity.digest,
       log,

@@ -18,6 +18,8 @@ export interface SessionFacts {
   readonly policies: readonly string[];
   /** Approval groups that consented to the session. */
   readonly approvals: readonly string[];
+  /** What a held command does to the client: the job's word or the identity's, whichever is `fail`. */
+  readonly hold: "wait" | "fail";
   /** Version of the bundle that decided. */
   readonly bundle: number;
   /** ms since the epoch. */

@@ -275,7 +275,7 @@ export class SessionDO extends DurableObject<Env> {
         bundle: facts.bundle,
         policies: [...facts.policies],
         approvals: [...facts.approvals],
-        hold: "wait",
+        hold: facts.hold,
         redial,
       });
       this.#apply(sent.ok ? { type: "dispatched", n, agent: sent.agent } : { type: "dispatch_failed", n, code: sent.code });

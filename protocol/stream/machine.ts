@@ -10,9 +10,9 @@
  * The opener opens streams, the acceptor takes them; in all else the two ends are alike.
  */
 import type { ErrorCode } from "../errors.ts";
-import { LOST_AFTER_MS, PING_AFTER_MS } from "../limits.ts";
+import { LOST_AFTER_MS, MAX_APPROVAL_NOTICES, PING_AFTER_MS } from "../limits.ts";
 import { unreachable } from "../result.ts";
-import { parseSessionControl, type ResetCode, type SessionControl, type StreamMeta } from "./control.ts";
+import { parseSessionControl, type ApprovalNotice, type ResetCode, type SessionControl, type StreamMeta } from "./control.ts";
 import type { ReadyFacts, SessionEvent } from "./events.ts";
 import { cleared, type Allocate } from "./frame.ts";
 import { StreamTable, type Wrong } from "./machine-streams.ts";
@@ -41,6 +41,8 @@ export class SessionMachine {
   #heard = false;
   #heardAt = 0;
   #pings = 0;
+  /** Acceptor: what was told last of each approval, said again on every socket. Opener: what was heard last. */
+  readonly #notices = new Map<string, ApprovalNotice>();
   #pingedAt = 0;
 
   /** `allocate`: memory for DATA frames. */
@@ -99,7 +101,9 @@ export class SessionMachine {
     this.#pingedAt = now;
     this.#epoch += 1;
     this.#say({ type: "hello", v: 1, epoch: this.#epoch, ...this.#table.greet() });
-    if (this.#role.role === "acceptor") this.#say({ type: "ready", ...this.#role.ready });
+    if (this.#role.role !== "acceptor") return;
+    this.#say({ type: "ready", ...this.#role.ready });
+    for (const notice of this.#notices.values()) this.#say({ type: "approval", ...notice });
   }
 
   /** The socket is gone. Streams stay as they are. */
@@ -147,6 +151,26 @@ export class SessionMachine {
   /** The application has taken `count` bytes of `data` events: they become credit. */
   consumed(id: number, count: number): void {
     this.#table.consumed(id, count);
+  }
+
+  /**
+   * Acceptor: how an approval stands now. Said at once, or on the next socket; the last state of each of the latest
+   * MAX_APPROVAL_NOTICES is said again on every socket, since nothing acknowledges a control message.
+   */
+  approval(notice: ApprovalNotice): void {
+    if (this.#role.role !== "acceptor") throw new Error("only the acceptor tells of approvals");
+    if (this.#phase === "ended") return;
+    this.#remember(notice);
+    if (this.#phase !== "detached") this.#say({ type: "approval", ...notice });
+  }
+
+  #remember(notice: ApprovalNotice): void {
+    this.#notices.delete(notice.approval);
+    this.#notices.set(notice.approval, notice);
+    for (const oldest of this.#notices.keys()) {
+      if (this.#notices.size <= MAX_APPROVAL_NOTICES) break;
+      this.#notices.delete(oldest);
+    }
   }
 
   /** Ends the session for both ends, after what credit allows to be sent; undefined where it has ended already. */
@@ -206,7 +230,11 @@ export class SessionMachine {
       case "approval": {
         if (this.#role.role !== "opener") return "approval from the opener";
         const { approval, state, message: sentence } = message;
-        events.push({ type: "approval", news: { approval, state, message: sentence } });
+        // Said again on each socket; told once.
+        if (this.#notices.get(approval)?.state === state) return undefined;
+        const news = { approval, state, message: sentence };
+        this.#remember(news);
+        events.push({ type: "approval", news });
         return undefined;
       }
       case "open":

@@ -6,6 +6,7 @@ import { createServer, type Socket } from "node:net";
 import { CommandFailed, EXIT } from "../exit.ts";
 import { openGateway } from "../gateway.ts";
 import { createReporter, toStderr } from "../reporter.ts";
+import { HeldCommands, holdMode } from "../tunnel/held.ts";
 import { openTargets, type OpenTargets } from "../tunnel/targets.ts";
 import type { TargetAddress } from "../tunnel/target.ts";
 import { backgroundDirectory, removeState, saveState, socketPath } from "./state.ts";
@@ -24,7 +25,9 @@ export interface BackgroundOptions {
 export async function runInBackground(options: BackgroundOptions): Promise<void> {
   try {
     const gateway = openGateway(options.gateway, process.env);
-    const opened = await openTargets(gateway, options.targets, createReporter({ json: true }, toStderr));
+    const report = createReporter({ json: true }, toStderr);
+    const wishes = { hold: holdMode(process.env), held: new HeldCommands(report) };
+    const opened = await openTargets(gateway, options.targets, report, wishes);
     try {
       await stay(options, opened, gateway.identity);
     } finally {

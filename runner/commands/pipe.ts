@@ -9,6 +9,7 @@ import { gatewayAddress, openGateway } from "../gateway.ts";
 import { withTunnel, type TunnelOptions } from "../options.ts";
 import { ERRORS } from "../../protocol/errors.ts";
 import { createReporter, toStderr } from "../reporter.ts";
+import { HeldCommands, holdMode } from "../tunnel/held.ts";
 import { joinDuplexes } from "../tunnel/join.ts";
 import { openSession } from "../tunnel/target.ts";
 
@@ -21,7 +22,8 @@ export function declare(command: Command): void {
     )
     .action(async (target: string, options: TunnelOptions) => {
       const report = createReporter({ ...options, debug: process.env["SALLYPORT_DEBUG"] === "1" }, toStderr);
-      const session = await openSession(openGateway(gatewayAddress(options.gateway, process.env), process.env), target, report);
+      const gateway = openGateway(gatewayAddress(options.gateway, process.env), process.env);
+      const session = await openSession(gateway, target, report, { hold: holdMode(process.env), held: new HeldCommands(report) });
       report.info("open", `${target}: session ${session.id}; every command is decided and recorded`, { target, session: session.id });
       const stream = session.open({ kind: "tcp", auth: { method: "trust" } });
       const joined = joinDuplexes(Duplex.from({ readable: process.stdin, writable: process.stdout }), stream);

@@ -6,6 +6,7 @@ import { withTunnel, type TunnelOptions } from "../options.ts";
 import { createReporter, toStderr } from "../reporter.ts";
 import { runChild } from "../tunnel/child.ts";
 import { childEnvironment, environmentOf } from "../tunnel/environment.ts";
+import { HeldCommands, holdMode } from "../tunnel/held.ts";
 import { openTargets } from "../tunnel/targets.ts";
 
 const HELP = `
@@ -18,8 +19,12 @@ Examples:
   sallyport run orders-db -- npm run migrate
   sallyport run orders-db stock-db -- sh -c 'pg_dump "$SALLYPORT_STOCK_DB_URL" | psql'
 
-Exit status: the command's own (128 + n when it ended by signal n; 126, 127 when it cannot be run or found). Before it
-runs: 64 usage, 69 gateway or target cannot be reached, 75 try again or approval needed, 76 not a gateway, 77 refused.`;
+A statement that needs an approval waits for it, and the command with it. With SALLYPORT_HOLD=fail, or 'hold: fail' in the
+identity's file, it is refused at once instead; once it is approved, the same pipeline can run the same statement once.
+
+Exit status: the command's own (128 + n when it ended by signal n; 126, 127 when it cannot be run or found); 75 when it
+failed and one of its statements was refused until it is approved. Before it runs: 64 usage, 69 gateway or target cannot
+be reached, 75 try again or approval needed, 76 not a gateway, 77 refused.`;
 
 /** Arguments around the first `--`, which commander does not keep. */
 function split(operands: readonly string[], command: Command): { targets: readonly string[]; line: readonly string[] } {
@@ -42,10 +47,11 @@ export function declare(command: Command): void {
       }
       const report = createReporter({ ...options, debug: process.env["SALLYPORT_DEBUG"] === "1" }, toStderr);
       const gateway = openGateway(gatewayAddress(options.gateway, process.env), process.env);
-      const opened = await openTargets(gateway, targets, report);
+      const held = new HeldCommands(report);
+      const opened = await openTargets(gateway, targets, report, { hold: holdMode(process.env), held });
       const outcome = await runChild(program, args, childEnvironment(process.env, environmentOf(opened.addresses)));
       await opened.close();
       if (outcome.failure !== undefined) report.warn("not_run", outcome.failure, {});
-      process.exit(outcome.status);
+      process.exit(held.status(outcome.status));
     });
 }

@@ -11,6 +11,7 @@ import { gatewayAddress } from "../gateway.ts";
 import { withTunnel, type TunnelOptions } from "../options.ts";
 import { createReporter, toStderr } from "../reporter.ts";
 import { checkNames, environmentOf } from "../tunnel/environment.ts";
+import { holdMode } from "../tunnel/held.ts";
 import type { TargetAddress } from "../tunnel/target.ts";
 
 const HELP = `
@@ -36,6 +37,8 @@ export function declare(command: Command): void {
       if (options.background !== undefined) return runInBackground({ id: options.background, gateway, targets });
       const names = checkNames(targets);
       if (!names.ok) throw new CommandFailed(EXIT.usage, names.error);
+      // The background process reads it too; what is wrong with it belongs here, before there is one.
+      holdMode(process.env);
       const report = await start(gateway, targets);
       if (report.type === "failed") throw new CommandFailed(report.status, report.message);
       announce(report.addresses, options);

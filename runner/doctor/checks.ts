@@ -12,6 +12,7 @@ import type { HttpAnswer } from "../http.ts";
 import { findTokenSource } from "../identity/source.ts";
 import { TokenUnavailable, type Environment } from "../identity/types.ts";
 import type { Reporter } from "../reporter.ts";
+import { HeldCommands } from "../tunnel/held.ts";
 import { openSession } from "../tunnel/target.ts";
 import type { Finding } from "./finding.ts";
 import { readToken } from "./token.ts";
@@ -152,7 +153,7 @@ async function* listed(gateway: GatewayClient, wanted: readonly string[]): Async
 async function tryTarget(gateway: GatewayClient, target: string, report: Reporter): Promise<Finding> {
   const check = `session ${target}`;
   try {
-    const session = await openSession(gateway, target, report);
+    const session = await openSession(gateway, target, report, { hold: undefined, held: new HeldCommands(report) });
     await session.close();
     return { check, status: "ok", message: `session ${session.id} was opened and closed` };
   } catch (error) {

@@ -7,11 +7,13 @@ import { randomBytes } from "node:crypto";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { connectSession, type ConnectorSession } from "../../link/connector.ts";
 import type { LinkStream, SessionEnd } from "../../link/types.ts";
+import { HOLD_HEADER } from "../../protocol/connect.ts";
 import type { ClientAuth } from "../../protocol/stream/control.ts";
 import { CommandFailed, EXIT, exitOf } from "../exit.ts";
 import { sentenceOf } from "../ask.ts";
 import type { GatewayClient } from "../gateway.ts";
 import type { Reporter } from "../reporter.ts";
+import type { HeldCommands, HoldMode } from "./held.ts";
 import { joinDuplexes } from "./join.ts";
 import { makeClientSecret } from "./scram.ts";
 import { ERRORS } from "../../protocol/errors.ts";
@@ -44,12 +46,25 @@ export interface OpenTarget {
   close(): Promise<void>;
 }
 
+/** What a run wants of its sessions. */
+export interface SessionWishes {
+  /** What happens to commands that need an approval; undefined: as the identity's declaration says. */
+  readonly hold: HoldMode | undefined;
+  readonly held: HeldCommands;
+}
+
 /** Connects to a target. @throws CommandFailed */
-export async function openSession(gateway: GatewayClient, target: string, report: Reporter): Promise<ConnectorSession> {
+export async function openSession(
+  gateway: GatewayClient,
+  target: string,
+  report: Reporter,
+  { hold, held }: SessionWishes,
+): Promise<ConnectorSession> {
   const url = new URL(`/v1/targets/${encodeURIComponent(target)}/connect`, gateway.origin);
   const connected = await connectSession({
     url: url.href,
-    headers: () => gateway.headers("GET", url),
+    headers: async () => ({ ...(await gateway.headers("GET", url)), ...(hold === undefined ? {} : { [HOLD_HEADER]: hold }) }),
+    onApproval: (notice) => held.heard(target, notice),
     resumeUrl: (id) => new URL(`/v1/sessions/${id}/resume`, gateway.origin).href,
     log: report.log,
     onState: stateReporter(target, report),
@@ -78,8 +93,8 @@ function stateReporter(target: string, report: Reporter): (state: string, why: s
 }
 
 /** Connects to a target and listens for its clients. @throws CommandFailed */
-export async function openTarget(gateway: GatewayClient, target: string, report: Reporter): Promise<OpenTarget> {
-  const session = await openSession(gateway, target, report);
+export async function openTarget(gateway: GatewayClient, target: string, report: Reporter, wishes: SessionWishes): Promise<OpenTarget> {
+  const session = await openSession(gateway, target, report, wishes);
   const { user, database } = session.ready;
   if (UNPRINTABLE.test(`${user ?? ""}${database ?? ""}`)) {
     await session.close();

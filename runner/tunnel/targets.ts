@@ -3,7 +3,7 @@ import { CommandFailed, EXIT } from "../exit.ts";
 import type { GatewayClient } from "../gateway.ts";
 import type { Reporter } from "../reporter.ts";
 import { checkNames } from "./environment.ts";
-import { openTarget, type OpenTarget, type TargetAddress } from "./target.ts";
+import { openTarget, type OpenTarget, type SessionWishes, type TargetAddress } from "./target.ts";
 
 export interface OpenTargets {
   readonly addresses: readonly TargetAddress[];
@@ -13,10 +13,15 @@ export interface OpenTargets {
 }
 
 /** @throws CommandFailed of the first that could not be opened; the others are closed again. */
-export async function openTargets(gateway: GatewayClient, targets: readonly string[], report: Reporter): Promise<OpenTargets> {
+export async function openTargets(
+  gateway: GatewayClient,
+  targets: readonly string[],
+  report: Reporter,
+  wishes: SessionWishes,
+): Promise<OpenTargets> {
   const names = checkNames(targets);
   if (!names.ok) throw new CommandFailed(EXIT.usage, names.error);
-  const results = await Promise.allSettled(targets.map((target) => openTarget(gateway, target, report)));
+  const results = await Promise.allSettled(targets.map((target) => openTarget(gateway, target, report, wishes)));
   const opened: OpenTarget[] = [];
   for (const result of results) if (result.status === "fulfilled") opened.push(result.value);
   const failed = results.find((result) => result.status === "rejected");

@@ -29,6 +29,7 @@ export interface UplinkOptions extends Pick<ControlSocketOptions, "gateway" | "h
   /** The gateway does not want this agent. */
   readonly onBye: (end: SessionEnd) => void;
   readonly onWelcome: () => void;
+  readonly onApproval: (message: Extract<EdgeToAgent, { type: `approval_${string}` }>) => void;
   /** ms since the epoch; and a monotonic clock, ms. */
   readonly now: () => number;
   readonly monotonic: () => number;
@@ -100,6 +101,15 @@ export class Uplink {
     this.#socket.send({ type: "refused", session, code: end.code, message: end.message });
   }
 
+  /** Not repeated: the caller says it again after the next welcome. */
+  send(message: AgentToEdge): boolean {
+    return this.#welcomed && this.#socket.send(message);
+  }
+
+  afterRoundTrip(done: () => void): void {
+    this.#socket.afterRoundTrip(done);
+  }
+
   draining(): void {
     this.#draining = true;
     this.#socket.send({ type: "draining" });
@@ -156,6 +166,7 @@ export class Uplink {
       case "approval_opened":
       case "approval_refused":
       case "approval_settled":
+        this.#o.onApproval(message);
         return;
       case "ask":
         // Not repeated after a lost socket: the gateway knows that its question was lost with it.

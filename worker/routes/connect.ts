@@ -8,6 +8,7 @@
 import { Hono } from "hono";
 import { connectUpgrade, resumeUpgrade } from "../../durable-objects/session/upgrade.ts";
 import type { SessionFacts } from "../../durable-objects/session/facts.ts";
+import { HOLD_HEADER } from "../../protocol/connect.ts";
 import { ERRORS } from "../../protocol/errors.ts";
 import { mintSessionId, parseSessionId, parseTargetName } from "../../protocol/ids.ts";
 import { SESSION_MAX_S } from "../../protocol/limits.ts";
@@ -25,6 +26,11 @@ connect.get("/v1/targets/:target/connect", async (c) => {
   if (!wantsWebSocket(c)) return refuse(c, "upgrade_required", { reason: "no WebSocket upgrade" });
   const name = parseTargetName(c.req.param("target"));
   if (!name.ok) return refuse(c, "bad_request", { reason: name.error }, { detail: name.error });
+  const hold = holdOf(c.req.header(HOLD_HEADER));
+  if (hold === undefined) {
+    const detail = `The header ${HOLD_HEADER} must be wait or fail.`;
+    return refuse(c, "bad_request", { reason: detail }, { detail });
+  }
   const admitted = await admit(c);
   if (!admitted.ok) return admitted.error;
 
@@ -52,14 +58,19 @@ connect.get("/v1/targets/:target/connect", async (c) => {
     return refuse(c, code, { ...about, reason: `connect: ${decision.reason}`, policies: decision.policies });
   }
   if (target === null) return refuse(c, "target_unknown", { ...about, reason: "no agent has announced this target" });
-  return openSession(c, admitted.value, target, decision.policies, now, about);
+  // Neither the job nor its identity's declaration can take back the other's `fail`.
+  const mode = caller.identity.hold === "fail" ? "fail" : hold;
+  return openSession(c, admitted.value, { target, policies: decision.policies, hold: mode }, now, about);
 });
+
+/** What the job wants of held commands; undefined for what is neither. */
+const holdOf = (header: string | undefined): "wait" | "fail" | undefined =>
+  header === undefined || header === "wait" ? "wait" : header === "fail" ? "fail" : undefined;
 
 async function openSession(
   c: GatewayContext,
   { caller, bundle }: Admitted,
-  target: Target,
-  policies: readonly string[],
+  { target, policies, hold }: { readonly target: Target; readonly policies: readonly string[]; readonly hold: "wait" | "fail" },
   now: number,
   about: Omit<Audit, "reason">,
 ): Promise<Response> {
@@ -74,6 +85,7 @@ async function openSession(
     workload: caller.workload,
     policies,
     approvals: [],
+    hold,
     bundle: bundle.version,
     startedAt: now,
     deadline: now + Math.min(SESSION_MAX_S, gateway.session_max_s) * 1000,

@@ -29,6 +29,8 @@ export class Coupler {
   tap: (from: Side, data: Buffer, binary: boolean) => boolean = () => true;
   joins = 0;
   readonly resumes: (string | undefined)[] = [];
+  /** Of the connector's first request. */
+  headers: IncomingMessage["headers"] = {};
   readonly #http: Server = createServer((_, response) => response.writeHead(404).end());
   readonly #ws: WebSocketServer = new WebSocketServer({ noServer: true, perMessageDeflate: false });
   readonly #held = new Map<Side, Held>();
@@ -39,7 +41,9 @@ export class Coupler {
     this.#http.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#arrive({ request, socket, head }));
     this.#ws.on("headers", (headers, request) => {
       headers.push(`${SESSION_HEADER}: ${this.session}`);
-      if (request.url?.endsWith("/connect") === true) headers.push(`${RESUME_HEADER}: ${this.secret}`);
+      if (request.url?.endsWith("/connect") !== true) return;
+      this.headers = request.headers;
+      headers.push(`${RESUME_HEADER}: ${this.secret}`);
     });
     await new Promise<void>((resolve) => {
       this.#http.listen(0, "127.0.0.1", resolve);

@@ -120,6 +120,9 @@ export function testSession(rule: Rule, options: { signal?: AbortSignal; maskTex
     recorder,
     approvals: {
       mode: "wait",
+      mint: () => {
+        throw new Error("no approvals here");
+      },
       request: () => {
         throw new Error("no approvals here");
       },

@@ -7,6 +7,7 @@ import { openWebSocket } from "../../../link/dial.ts";
 import type { LinkStream } from "../../../link/types.ts";
 import type { GatewayClient } from "../../../runner/gateway.ts";
 import { createReporter } from "../../../runner/reporter.ts";
+import { HeldCommands, holdMode } from "../../../runner/tunnel/held.ts";
 import { openTarget, type OpenTarget } from "../../../runner/tunnel/target.ts";
 import { Coupler } from "../link/coupler.ts";
 import { FAST, quiet } from "../link/rig.ts";
@@ -21,10 +22,15 @@ interface Setup {
   readonly agent: AgentLink;
   readonly coupler: Coupler;
   readonly said: string[];
+  readonly held: HeldCommands;
 }
 
 /** `onStream` is the agent's side of each connection. */
-async function setUp(onStream: (stream: LinkStream) => void, ready: { user?: string; database?: string } = {}): Promise<Setup> {
+async function setUp(
+  onStream: (stream: LinkStream) => void,
+  ready: { user?: string; database?: string } = {},
+  wishes?: "wait" | "fail",
+): Promise<Setup> {
   const coupler = new Coupler();
   await coupler.listen();
   closers.push(() => coupler.close());
@@ -50,13 +56,11 @@ async function setUp(onStream: (stream: LinkStream) => void, ready: { user?: str
     open: unused,
   };
   const said: string[] = [];
-  const target = await openTarget(
-    gateway,
-    "orders-db",
-    createReporter({}, (line) => said.push(line)),
-  );
+  const report = createReporter({}, (line) => said.push(line));
+  const held = new HeldCommands(report);
+  const target = await openTarget(gateway, "orders-db", report, { hold: wishes, held });
   closers.push(() => target.close());
-  return { target, agent, coupler, said };
+  return { target, agent, coupler, said, held };
 }
 
 async function client({ target }: Setup): Promise<Socket> {
@@ -188,3 +192,39 @@ describe("what leaves the runner", () => {
     expect((await setUp(() => {})).target.address).toMatchObject({ user: "orders-ci", database: undefined });
   });
 });
+
+describe("commands that need an approval", () => {
+  const APPROVAL = `apr_${"0".repeat(26)}`;
+
+  it("each state of an approval is told once, though it is said again on every socket", async () => {
+    const setup = await setUp(() => {});
+    setup.agent.tell({ approval: APPROVAL, state: "waiting", message: "held for approval" });
+    await until(() => setup.said.some((line) => line.includes("held for approval")));
+    setup.coupler.cut();
+    setup.agent.tell({ approval: APPROVAL, state: "approved", message: "approved by anna" });
+    await until(() => setup.said.some((line) => line.includes("approved by anna")));
+    expect(setup.said.filter((line) => line.includes("approv"))).toEqual([
+      "sallyport: orders-db: held for approval\n",
+      "sallyport: orders-db: approved by anna\n",
+    ]);
+    expect(setup.held.status(3)).toBe(3);
+  });
+
+  it("a command that failed after a refusal exits 75; one that succeeded, or failed for its own reasons, as it did", async () => {
+    const setup = await setUp(() => {}, {}, "fail");
+    expect(setup.coupler.headers["sallyport-hold"]).toBe("fail");
+    expect(setup.held.status(3)).toBe(3);
+    setup.agent.tell({ approval: APPROVAL, state: "refused", message: "it needs an approval" });
+    await until(() => setup.said.length > 0);
+    expect([setup.held.status(3), setup.held.status(0)]).toEqual([75, 0]);
+  });
+
+  it("SALLYPORT_HOLD is wait or fail, and anything else is told", () => {
+    expect([holdMode({}), holdMode({ SALLYPORT_HOLD: "" }), holdMode({ SALLYPORT_HOLD: "fail" })]).toEqual([undefined, undefined, "fail"]);
+    expect(() => holdMode({ SALLYPORT_HOLD: "never" })).toThrow(/SALLYPORT_HOLD is "never": write wait/);
+  });
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

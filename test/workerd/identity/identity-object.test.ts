@@ -249,5 +249,6 @@ function facts(id: SessionId, identity: string, now: number): SessionFacts {
     bundle: 1,
     policies: [],
     approvals: [],
+    hold: "wait",
   };
 }

@@ -49,6 +49,23 @@ describe("connect", () => {
     expect((await get(`/v1/targets/${target}/connect`, headers)).status).toBe(401);
   });
 
+  test("what a held command does is the job's word or the identity's, and reaches the agent; another word is refused", async () => {
+    const world = await site();
+    const dispatched = async (headers: Record<string, string>) => {
+      const connecting = new Runner().connect(world.target, "ci", headers);
+      const { session, dial_secret, hold } = await world.agent.dispatch();
+      must(await world.agent.dialBack(session, dial_secret));
+      must(await connecting);
+      return hold;
+    };
+    expect(await dispatched({})).toBe("wait");
+    expect(await dispatched({ "sallyport-hold": "fail" })).toBe("fail");
+    expect(await new Runner().connect(world.target, "ci", { "sallyport-hold": "never" })).toMatchObject({
+      status: 400,
+      problem: { code: "bad_request", detail: expect.stringContaining("wait or fail") },
+    });
+  });
+
   test("no token: 401, audited", async () => {
     expect((await get("/v1/targets/some-db/connect", { upgrade: "websocket" })).status).toBe(401);
   });

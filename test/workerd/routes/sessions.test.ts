@@ -184,7 +184,15 @@ describe("kill", () => {
     const row = await readSession(env.DB, id);
     if (row === null) throw new Error("the session was not stored");
     const now = Date.now();
-    await env.SESSIONS.getByName(id).open({ ...row, id, startedAt: now, deadline: now + 60_000, policies: [], approvals: [] });
+    await env.SESSIONS.getByName(id).open({
+      ...row,
+      id,
+      startedAt: now,
+      deadline: now + 60_000,
+      policies: [],
+      approvals: [],
+      hold: "wait",
+    });
     const kill = () => gateway.ok("POST", `/v1/sessions/${id}/kill`, { as: "admin", json: { reason: "wrong branch" } });
     expect(await kill()).toEqual({ session: id, ended: true });
     expect(await kill()).toEqual({ session: id, ended: false });
