@@ -134,6 +134,20 @@ const MAX_DOMAIN = 253;
 const isLocalCharacter = (code: number): boolean => isWord(code) || ".!#$%&*+-/=?^{|}~".includes(String.fromCharCode(code));
 const isDomainCharacter = (code: number): boolean => isWord(code) || code === HYPHEN || code === DOT;
 
+/** The end of the longest domain name here, with a top-level domain that is no number; -1 for none. */
+function endOfDomain(text: Text, from: number): number {
+  const run = text.slice(from, endOfRun(text, from, isDomainCharacter, MAX_DOMAIN));
+  const gap = run.indexOf("..");
+  const labels = (gap < 0 ? run : run.slice(0, gap)).split(".");
+  for (; labels.length > 1; labels.pop()) {
+    const top = (labels.at(-1) ?? "").replace(/-+$/, "");
+    if (top.length < 2 || /^\d+$/.test(top)) continue;
+    const before = labels.slice(0, -1).join(".");
+    return before === "" ? -1 : from + before.length + 1 + top.length;
+  }
+  return -1;
+}
+
 export function emailAddresses(text: Text): Span[] {
   const spans: Span[] = [];
   let before = 0;
@@ -141,12 +155,8 @@ export function emailAddresses(text: Text): Span[] {
     let start = at;
     const floor = Math.max(before, at - MAX_LOCAL);
     while (start > floor && isLocalCharacter(text.charCodeAt(start - 1))) start--;
-    let end = endOfRun(text, at + 1, isDomainCharacter, MAX_DOMAIN);
-    while (end > at + 1 && !isWord(text.charCodeAt(end - 1))) end--;
-    const domain = text.slice(at + 1, end);
-    const dot = domain.lastIndexOf(".");
-    const top = domain.slice(dot + 1);
-    if (start === at || dot < 1 || top.length < 2 || domain.includes("..") || /^\d+$/.test(top)) continue;
+    const end = endOfDomain(text, at + 1);
+    if (start === at || end < 0) continue;
     spans.push({ start, end });
     before = end;
   }

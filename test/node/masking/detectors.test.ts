@@ -29,6 +29,7 @@ describe("found", () => {
     ["mail anna.b+tag@mail.example.co.uk, now", "mail [email], now"],
     ["<o'brien@example.org>", "<o'[email]>"],
     ["jörg@müller.de;x@y.zz", "[email];[email]"],
+    ["anna@example.org.0 anna@example.org..x anna@example.org-", "[email].0 [email]..x [email]-"],
     ["4111111111111111", "[card]"],
     ["'4111 1111 1111 1111','5500-0000-0000-0004'", "'[card]','[card]'"],
     ["4111111111111111 5500000000000004", "[card] [card]"],
