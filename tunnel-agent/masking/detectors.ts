@@ -25,13 +25,17 @@ const DETECTORS: Readonly<Record<DetectorClass, (text: Text) => Span[]>> = {
   ssn: socialSecurityNumbers,
 };
 
+const EVERY_DETECTOR: ReadonlySet<DetectorClass> = new Set(DETECTOR_CLASSES);
+
 export interface Finding extends Span {
   readonly class: DetectorClass;
 }
 
-/** What the detectors find, in order and without overlaps: where two meet, one finding covers both. */
-export function findSensitive(text: Text): Finding[] {
-  const all = DETECTOR_CLASSES.flatMap((name) => DETECTORS[name](text).map((span): Finding => ({ ...span, class: name })));
+/** What these detectors find, in order and without overlaps: where two meet, one finding covers both. */
+export function findSensitive(text: Text, detectors: ReadonlySet<DetectorClass> = EVERY_DETECTOR): Finding[] {
+  const all = DETECTOR_CLASSES.filter((name) => detectors.has(name)).flatMap((name) =>
+    DETECTORS[name](text).map((span): Finding => ({ ...span, class: name })),
+  );
   // Stable: of two that begin together the preferred class comes first.
   all.sort((a, b) => a.start - b.start);
   const merged: Finding[] = [];

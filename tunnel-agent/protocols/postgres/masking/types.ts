@@ -38,8 +38,11 @@ export interface ColumnMask {
   readonly format: 0 | 1;
 }
 
-/** A text column that detectors look through; what they find is masked inside the value. */
+/** A column that detectors look through, where its type holds text; what they find is masked inside the value. */
 export interface ColumnScan {
+  /** Base type, and the format as the portal will send it: JSON stays JSON, an array stays an array. */
+  readonly typeOid: number;
+  readonly format: 0 | 1;
   readonly scan: readonly { readonly detector: string; readonly class: string; readonly strategy: MaskStrategy }[];
 }
 
