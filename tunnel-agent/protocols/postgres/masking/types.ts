@@ -7,6 +7,7 @@
  *     masking/rows.ts    plan + DataRow or COPY data → masked bytes                  (touches only what changes)
  */
 import type { MaskStrategy } from "../../../../policy/types.ts";
+import type { DetectorClass } from "../../../../policy/detectors.ts";
 import type { JsonPath } from "../../../../policy/json-path.ts";
 
 /** Where one result column must come from, if the backend agrees. */
@@ -43,7 +44,7 @@ export interface ColumnScan {
   /** Base type, and the format as the portal will send it: JSON stays JSON, an array stays an array. */
   readonly typeOid: number;
   readonly format: 0 | 1;
-  readonly scan: readonly { readonly detector: string; readonly class: string; readonly strategy: MaskStrategy }[];
+  readonly scan: readonly { readonly detector: DetectorClass; readonly class: string; readonly strategy: MaskStrategy }[];
 }
 
 /** One entry a column; null: passes untouched. A plan of nulls only is no plan: rows stream by unread. */

@@ -1,4 +1,5 @@
 /** Words of this room: what is known of a column when its masker is made, and what a masker is. */
+import type { JsonPath } from "../../../../../policy/json-path.ts";
 import type { MaskStrategy } from "../../../../../policy/types.ts";
 import type { KeyedHash } from "../../../../masking/keyed-hash.ts";
 
@@ -8,7 +9,7 @@ export type Format = 0 | 1;
 export interface MaskContext {
   readonly class: string;
   readonly strategy: MaskStrategy;
-  readonly paths: readonly string[];
+  readonly paths: readonly JsonPath[];
   readonly format: Format;
   readonly hash: KeyedHash;
 }

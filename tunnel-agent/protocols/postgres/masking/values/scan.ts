@@ -2,7 +2,7 @@
  * Detectors inside a value: what they find is masked by its class's strategy, the rest of the value stays. Best effort, and
  * never a reason to let anything through (PG-33).
  */
-import { findSensitive, type DetectorClass } from "../../../../masking/detectors.ts";
+import { findSensitive } from "../../../../masking/detectors.ts";
 import { maskedText } from "../../../../masking/strategies.ts";
 import { createKeyedHash } from "../keyed.ts";
 import type { ColumnScan, MaskCounts } from "../types.ts";
@@ -15,7 +15,7 @@ export function createScan(column: ColumnScan, key: Uint8Array, counts: MaskCoun
     column.scan.map(({ detector, class: name, strategy }) => [detector, { name, strategy, hash: createKeyedHash(key, name) }]),
   );
   if (rules.size === 0) return null;
-  const wanted = new Set(column.scan.map(({ detector }) => detector as DetectorClass));
+  const wanted = new Set(column.scan.map(({ detector }) => detector));
 
   const maskInside = (text: string): string => {
     let out = "";
