@@ -181,7 +181,8 @@ export class Authoriser {
 
   /** The statements' own effects, and those of the prepared statements and cursors that they name. */
   #effects(subject: Subject): Result<readonly Effect[], Refusal> {
-    const all: Effect[] = [];
+    // What says nothing (`;`, a comment: drivers ask so whether the connection lives) needs what every statement needs.
+    const all: Effect[] = subject.statements.length === 0 ? [{ action: "pg:session", object: { type: "target" } }] : [];
     /** Named earlier in the same text: not yet in the backend, and in force by the time that a later statement runs. */
     const prepared = new Map<string, readonly Effect[]>();
     const declared = new Map<string, readonly Effect[]>();
