@@ -11,7 +11,7 @@ import { classify, type BundleFile, type FileKind } from "./bundle/files.ts";
 import { readGateway } from "./bundle/gateway.ts";
 import { gatewayPolicy, grantPolicies, type GrantPolicy } from "./bundle/grants.ts";
 import { readIdentity, type IdentityFile } from "./bundle/identity.ts";
-import { checkMasking } from "./bundle/masking.ts";
+import { readMasking } from "./bundle/masking.ts";
 import { readTests } from "./bundle/tests.ts";
 import { readYaml, type YamlDocument } from "./bundle/yaml.ts";
 import type { CedarModule } from "./cedar/module.ts";
@@ -77,6 +77,7 @@ function grantSources(cedar: CedarModule, identity: IdentityFile, problems: Prob
         place,
         approvals: notes.approvals,
         approvalMin: notes.approvalMin,
+        hold: notes.hold,
         reason: notes.reason,
         json: parsed.json,
       },
@@ -142,17 +143,22 @@ export function readBundle(cedar: CedarModule, files: BundleFiles, floor: Bundle
   const known = classify(files, problems);
   const gatewayDocument = onlyDocument(known, "gateway", problems);
   const gateway = gatewayDocument === undefined ? undefined : readGateway(gatewayDocument.file, gatewayDocument.document, problems);
-  const masking = onlyDocument(known, "masking", problems);
-  if (masking !== undefined) checkMasking(masking.file, masking.document, problems);
+  const maskingDocument = onlyDocument(known, "masking", problems);
+  const masking = maskingDocument === undefined ? undefined : readMasking(maskingDocument.file, maskingDocument.document, problems);
   const identities = readIdentities(known, gateway, problems);
-  const names = identities.map((identity) => identity.declaration.name);
+  const names = {
+    identities: identities.map((identity) => identity.declaration.name),
+    // What could not be read may declare any class.
+    classes: maskingDocument !== undefined && masking === undefined ? undefined : (masking?.rules.classes ?? []).map((each) => each.name),
+  };
   for (const { file, document } of documentsOf(known, "test", problems)) readTests(file, document, names, problems);
   const policies = [
     ...identities.flatMap((identity) => grantSources(cedar, identity, problems)),
     ...known.filter((file) => file.kind === "cedar").flatMap((file) => readCedarFile(cedar, file.path, file.text, "cedar", problems)),
     ...Object.entries(floor).flatMap(([file, text]) => readCedarFile(cedar, file, text, "floor", problems)),
   ];
-  return { gateway, identities, policies };
+  const channels = gateway === undefined ? undefined : gatewayDocument?.document.locate(["approvals", "channels"]);
+  return { gateway, identities, policies, masking, channels };
 }
 
 export function createPolicyCompiler(cedar: CedarModule): CompileBundle {
@@ -174,7 +180,7 @@ export function createPolicyCompiler(cedar: CedarModule): CompileBundle {
     return ok({
       explain,
       gateway: bundle.gateway,
-      masking: { classes: [] },
+      masking: bundle.masking?.rules ?? { classes: [] },
       identities,
       policies,
       warnings: problems,

@@ -6,6 +6,9 @@
 import { err, ok, unreachable, type Result } from "../protocol/result.ts";
 import type { Resource } from "./types.ts";
 
+/** Of masking.yaml. Not a number: objects do not keep the order of such keys, and the file's order counts. */
+export const CLASS_NAME = /^[a-z](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;
+
 const PLAIN = /^[a-z_][a-z0-9_$]*$/;
 
 /** PostgreSQL's quoted identifier (manual section 4.1.1) unless the name is plain. */
@@ -71,8 +74,8 @@ export function parseName(text: string): Result<readonly NamePart[], string> {
 }
 
 /**
- * Reads a printed resource: `gateway`, `orders-db`, `orders-db/public`, `orders-db/public.orders`, `orders-db/public.f()`.
- * The inverse of `printResource`.
+ * Reads a printed resource: `gateway`, `orders-db`, `orders-db/public`, `orders-db/public.orders`, `orders-db/public.f()`,
+ * `orders-db/[email]`. The inverse of `printResource`.
  */
 export function parseResource(text: string): Result<Resource, string> {
   if (text === "gateway") return ok({ type: "gateway" });
@@ -83,6 +86,12 @@ export function parseResource(text: string): Result<Resource, string> {
       : ok({ type: "target", target: text });
   const target = text.slice(0, slash);
   const object = text.slice(slash + 1);
+  const dataClass = /^\[([^[\]]*)\]$/.exec(object)?.[1];
+  if (dataClass !== undefined) {
+    return target !== "" && CLASS_NAME.test(dataClass)
+      ? ok({ type: "class", target, name: dataClass })
+      : err(`cannot read the resource ${JSON.stringify(text)}: write TARGET/[class] with a data class of masking.yaml`);
+  }
   const isFunction = object.endsWith("()");
   const parts = parseName(isFunction ? object.slice(0, -2) : object);
   if (!parts.ok) return parts;

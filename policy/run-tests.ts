@@ -104,7 +104,9 @@ export function runBundleTests(files: BundleFiles, policy: Policy, options: Test
   const tests = classify(files, [])
     .filter((file) => file.kind === "test")
     .flatMap(({ path, text }) =>
-      readYaml(path, text).documents.flatMap((document) => readTests(path, document, [...policy.identities.keys()], [])),
+      readYaml(path, text).documents.flatMap((document) =>
+        readTests(path, document, { identities: [...policy.identities.keys()], classes: undefined }, []),
+      ),
     );
   return tests.map((test): TestResult => {
     const decision = answer(test, policy, options);

@@ -21,7 +21,7 @@ export interface Problem {
   readonly message: string;
 }
 
-/** What an action applies to. Printed form: `orders-db`, `orders-db/public.orders`, `orders-db/public.f()`, `gateway`. */
+/** What an action applies to. Printed form: `orders-db`, `orders-db/public.orders`, `orders-db/public.f()`, `orders-db/[email]`, `gateway`. */
 export type Resource =
   | { readonly type: "gateway" }
   | { readonly type: "target"; readonly target: string }

@@ -7,6 +7,7 @@ import { MAX_TOKEN_AGE_S, SESSION_MAX_S, SESSIONS_PER_IDENTITY } from "../../pro
 import { problem } from "../problem.ts";
 import { PROVIDER_NAMES, PROVIDERS } from "../providers.ts";
 import type { GatewayConfig, IssuerConfig, Problem } from "../types.ts";
+import { Approvals, APPROVAL_TTL_MAX_S, readChannels } from "./channels.ts";
 import { duration, integer, list, mapping, oneOf, text } from "./fields.ts";
 import { shaped, type YamlDocument } from "./yaml.ts";
 
@@ -30,6 +31,7 @@ const Gateway = mapping({
   sessions_per_identity: integer(1, 10_000).default(SESSIONS_PER_IDENTITY),
   policy_max_stale: duration(60, 7 * DAY_S, "from 1m to 7d").default(3600),
   retention: duration(DAY_S, 3650 * DAY_S, "from 1d to 3650d, in whole days").default(90 * DAY_S),
+  approvals: Approvals.optional(),
 });
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
@@ -85,6 +87,11 @@ export function readGateway(file: string, document: YamlDocument, problems: Prob
       max_token_age_s: age,
     };
   });
+  const channels = readChannels(
+    raw.approvals,
+    (address) => addressFault(address) === undefined,
+    (path, rule, message) => fault(["approvals", ...path], rule, message),
+  );
   if (problems.length > before) return undefined;
   return {
     audience: raw.audience,
@@ -93,7 +100,7 @@ export function readGateway(file: string, document: YamlDocument, problems: Prob
     sessions_per_identity: raw.sessions_per_identity,
     policy_max_stale_s: raw.policy_max_stale,
     retention_days: Math.floor(raw.retention / DAY_S),
-    channels: [],
-    approval_ttl_max_s: 3600,
+    channels,
+    approval_ttl_max_s: raw.approvals?.ttl_max ?? APPROVAL_TTL_MAX_S,
   };
 }

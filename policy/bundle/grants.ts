@@ -6,6 +6,7 @@
  *     tables:    Table only.       `public.orders`, `public.*`, `public.audit_*`
  *     schemas:   the schema itself, its tables and its functions.
  *     functions: Function only.
+ *     classes:   DataClass only, which `unmask` alone is asked of.
  *     none:      everything in the target.
  */
 import { err, ok, type Result } from "../../protocol/result.ts";
@@ -96,11 +97,16 @@ export function grantPolicies(identity: string, grant: Grant, number: number): R
     if (!test.ok) return test;
     members.push(test.value);
   }
+  if (grant.classes !== undefined) {
+    members.push(`(resource is DataClass && ${anyOf(grant.classes.map((each) => `resource.name == ${cedarString(each)}`))})`);
+  }
   const expiry = grant.expires === undefined ? [] : [`context.now < datetime(${cedarString(grant.expires)})`];
   const consent = (grant.approval ?? []).map((group) => `context.approvals.contains(${cedarString(group)})`);
   const annotations = [
     ...(grant.approval === undefined ? [] : [`@approval(${cedarString(grant.approval.join(", "))})`]),
     ...(grant.approval_min === undefined ? [] : [`@approval_min("${grant.approval_min}")`]),
+    ...(grant.approval_ttl === undefined ? [] : [`@approval_ttl("${grant.approval_ttl}s")`]),
+    ...(grant.hold_in_transaction === undefined ? [] : [`@hold_in_transaction("${grant.hold_in_transaction}")`]),
     ...(grant.reason === undefined ? [] : [`@reason(${cedarString(grant.reason)})`]),
   ];
   // `connect` and `pg:session` are asked of the target, which no narrowing to its members covers.

@@ -8,7 +8,8 @@ import { actionEntry, ACTION_GROUPS, ACTIONS, isActionGroup } from "../actions.t
 import { problem, suggestion, type Place } from "../problem.ts";
 import { PROVIDER_NAMES, PROVIDERS } from "../providers.ts";
 import type { GatewayConfig, IdentityDeclaration, Problem } from "../types.ts";
-import { boolean, instant, integer, list, mapping, name, oneOf, text } from "./fields.ts";
+import { Chat, readChat } from "./chat.ts";
+import { boolean, duration, instant, integer, list, mapping, name, oneOf, text } from "./fields.ts";
 import { shaped, type YamlDocument } from "./yaml.ts";
 
 const CLAIM = "the claim's value, or a list of accepted values";
@@ -38,8 +39,11 @@ const Grant = mapping({
   tables: names("a table as schema.table, or schema.*").optional(),
   schemas: names("a schema's name").optional(),
   functions: names("a function as schema.function, or schema.*").optional(),
+  classes: list(name("a data class's name"), "a data class of masking.yaml or a list of them", 500).optional(),
   approval: list(name("a group's name"), "the group that must consent, or a list of them", 8).optional(),
   approval_min: integer(1, 20).optional(),
+  approval_ttl: duration(60, 7 * 86_400, "from 1m to 7d").optional(),
+  hold_in_transaction: oneOf(["allow", "refuse"]).optional(),
   expires: instant.optional(),
   reason: text("a sentence for the refusal and the record", 500).optional(),
 });
@@ -53,6 +57,8 @@ const Identity = mapping({
   environment: text("the environment this identity works in, such as production", 63).optional(),
   groups: list(name("a group's name"), "a group's name or a list of them", 64).default([]),
   match: list(Match, "how its tokens are recognised: provider or issuer, and claims", 32),
+  hold: oneOf(["wait", "fail"]).default("wait"),
+  chat: Chat.optional(),
   grants: list(Grant, "a grant or a list of them", 256).default([]),
   gateway: list(
     text("an action on the gateway such as policy:publish", 64),
@@ -146,6 +152,17 @@ export function readIdentity(
     if (grant.approval_min !== undefined && grant.approval === undefined) {
       fault([...path, "approval_min"], "approval-min", "approval_min needs approval: with the group that must consent");
     }
+    for (const key of ["approval_ttl", "hold_in_transaction"] as const) {
+      if (grant[key] !== undefined && grant.approval === undefined)
+        fault([...path, key], "approval-terms", `${key} needs approval: with the group that must consent`);
+    }
+    if (grant.actions.includes("unmask") && grant.classes === undefined) {
+      fault(
+        path,
+        "unmask-classes",
+        "unmask without classes: would show whatever masking.yaml ever hides: write classes: with the ones that may be seen",
+      );
+    }
     if (grant.id !== undefined && (ids.has(grant.id) || grant.id.startsWith("grant-"))) {
       fault(
         [...path, "id"],
@@ -166,8 +183,8 @@ export function readIdentity(
     purpose: raw.purpose,
     environment: raw.environment,
     groups: [...new Set(raw.groups)],
-    hold: "wait",
-    chat: [],
+    hold: raw.hold,
+    chat: readChat(raw.chat, raw.kind, fault),
     match: resolveMatch(raw.match, gateway, fault),
     file,
   };

@@ -43,7 +43,7 @@ const Test = mapping({
   approvals: list(name("a group's name"), "groups that have consented", 8).default([]),
   now: instant.optional(),
   action: text("an action such as pg:select", 64).optional(),
-  resource: text("a resource: TARGET, TARGET/schema.table, gateway", 512).optional(),
+  resource: text("a resource: TARGET, TARGET/schema.table, TARGET/[class], gateway", 512).optional(),
   target: name("the target of the command").optional(),
   command: text("a command, such as an SQL statement", 65_536).optional(),
   search_path: list(text("a schema's name", 63), "schemas that unqualified names are looked up in", 16).default(["public"]),
@@ -103,19 +103,29 @@ function readQuestion(raw: RawTest, fault: (key: string, message: string) => voi
   return undefined;
 }
 
-/** The tests of one document; problems are pushed. `identities`: the names that exist. */
-export function readTests(file: string, document: YamlDocument, identities: readonly string[], problems: Problem[]): readonly BundleTest[] {
+/** What a test may speak of. */
+export interface KnownNames {
+  readonly identities: readonly string[];
+  /** Undefined: not known, so any will do. */
+  readonly classes: readonly string[] | undefined;
+}
+
+/** The tests of one document; problems are pushed. */
+export function readTests(file: string, document: YamlDocument, known: KnownNames, problems: Problem[]): readonly BundleTest[] {
   const raw = shaped(file, document, Tests, problems);
   if (raw === undefined) return [];
   return raw.tests.flatMap((test, index): BundleTest[] => {
     const fault = (key: string, message: string): void => {
       problems.push(problem("error", "test-form", file, message, document.locate(["tests", index, key])));
     };
-    if (!identities.includes(test.identity))
-      fault("identity", `no identity is called ${test.identity}${suggestion(test.identity, identities)}`);
+    if (!known.identities.includes(test.identity))
+      fault("identity", `no identity is called ${test.identity}${suggestion(test.identity, known.identities)}`);
     if (test.asks !== undefined && test.expect !== "hold") fault("asks", "asks: belongs to expect: hold");
     const question = readQuestion(test, fault);
     if (question === undefined) return [];
+    // A slip of the pen would be denied, and a test that expects that would pass.
+    if (question.kind === "action" && question.resource.type === "class" && known.classes?.includes(question.resource.name) === false)
+      fault("resource", `no data class is called ${question.resource.name}${suggestion(question.resource.name, known.classes)}`);
     const target =
       question.kind === "command" ? question.target : question.resource.type === "gateway" ? undefined : question.resource.target;
     return [

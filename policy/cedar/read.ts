@@ -5,7 +5,7 @@
  */
 import type { Rule } from "../rules.ts";
 import { problem, placeAt, suggestion, type Place } from "../problem.ts";
-import type { Problem } from "../types.ts";
+import type { HoldTerms, Problem } from "../types.ts";
 import type { CedarModule, DetailedError, PolicyJson } from "./module.ts";
 import type { PolicySource } from "./source.ts";
 
@@ -62,14 +62,44 @@ export function errorPlace(base: Place, text: string, error: DetailedError): Pla
     : { line: base.line + inside.line - 1, column: inside.column };
 }
 
-const ANNOTATIONS = ["id", "approval", "approval_min", "reason"];
+const ANNOTATIONS = ["id", "approval", "approval_min", "approval_ttl", "hold_in_transaction", "reason"];
 const ID = /^[A-Za-z0-9][A-Za-z0-9._/#-]{0,127}$/;
 const GROUP = /^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$/;
+
+const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+export const DEFAULT_APPROVAL_TTL_MS = 15 * UNIT_MS.m;
+
+/** `15m` → ms, from 1m to 7d; undefined for anything else. */
+function readTtl(text: string): number | undefined {
+  const match = /^([0-9]{1,9})([smhd])$/.exec(text);
+  if (match === null) return undefined;
+  const ms = Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS];
+  return ms >= UNIT_MS.m && ms <= 7 * UNIT_MS.d ? ms : undefined;
+}
+
+/** What is wrong is said; the terms that are returned beside it are the defaults. */
+function readTerms(notes: Readonly<Record<string, string>>, faults: { rule: Rule; message: string }[]): HoldTerms {
+  const written = { ttl: notes["approval_ttl"], inTransaction: notes["hold_in_transaction"] };
+  const say = (message: string): void => void faults.push({ rule: "approval-terms", message });
+  const ttl = written.ttl === undefined ? DEFAULT_APPROVAL_TTL_MS : readTtl(written.ttl);
+  if (ttl === undefined) say('@approval_ttl is how long votes are taken: write a duration such as "15m" or "8h", from "1m" to "7d"');
+  if (written.inTransaction !== undefined && written.inTransaction !== "allow" && written.inTransaction !== "refuse")
+    say('write @hold_in_transaction("allow") or @hold_in_transaction("refuse"), which is the default');
+  for (const [note, value] of [
+    ["@approval_ttl", written.ttl],
+    ["@hold_in_transaction", written.inTransaction],
+  ]) {
+    if (value !== undefined && notes["approval"] === undefined)
+      say(`${note} speaks of consent: write it beside @approval("group"), or remove it`);
+  }
+  return { inTransaction: written.inTransaction === "allow", ttl: ttl ?? DEFAULT_APPROVAL_TTL_MS };
+}
 
 export interface Annotated {
   readonly id: string | undefined;
   readonly approvals: readonly string[];
   readonly approvalMin: number;
+  readonly hold: HoldTerms;
   readonly reason: string | undefined;
   readonly faults: readonly { readonly rule: Rule; readonly message: string }[];
 }
@@ -98,6 +128,7 @@ export function readAnnotations(json: PolicyJson): Annotated {
   if (min !== undefined && (!/^(?:[1-9]|1[0-9]|20)$/.test(min) || approvals.length === 0)) {
     faults.push({ rule: "approval-min", message: '@approval_min is the number of people of each group, "1" to "20", beside an @approval' });
   }
+  const hold = readTerms(notes, faults);
   const id = notes["id"];
   if (id !== undefined && (!ID.test(id) || /^(?:identity|floor)\//.test(id))) {
     faults.push({
@@ -105,7 +136,7 @@ export function readAnnotations(json: PolicyJson): Annotated {
       message: `@id is 1–128 letters, digits and ._/#-, and does not begin with identity/ or floor/`,
     });
   }
-  return { id, approvals: [...new Set(approvals)], approvalMin: Number(min ?? 1), reason: notes["reason"], faults };
+  return { id, approvals: [...new Set(approvals)], approvalMin: Number(min ?? 1), hold, reason: notes["reason"], faults };
 }
 
 /** One file. `origin` `floor` accepts forbid only: an agent's floor can take rights away, never give any. */
@@ -143,6 +174,7 @@ export function readCedarFile(
         place,
         approvals: notes.approvals,
         approvalMin: notes.approvalMin,
+        hold: notes.hold,
         reason: notes.reason,
         json: parsed.json,
       },

@@ -3,6 +3,7 @@
  * linter and explain share.
  */
 import type { Place } from "../problem.ts";
+import type { HoldTerms } from "../types.ts";
 import type { PolicyJson } from "./module.ts";
 
 export interface PolicySource {
@@ -19,6 +20,8 @@ export interface PolicySource {
   readonly approvals: readonly string[];
   /** Distinct people of each group: `@approval_min`, default 1. */
   readonly approvalMin: number;
+  /** `@hold_in_transaction` and `@approval_ttl`, or their defaults. Of no meaning where `approvals` is empty. */
+  readonly hold: HoldTerms;
   readonly reason: string | undefined;
   /** Cedar's JSON form of `text`. */
   readonly json: PolicyJson;

@@ -7,7 +7,7 @@
  */
 import type { PolicySource } from "../cedar/source.ts";
 import { printResource } from "../resource.ts";
-import type { Decision, DecisionRequest, IdentityDeclaration, TargetFacts } from "../types.ts";
+import type { Decision, DecisionRequest, HoldTerms, IdentityDeclaration, TargetFacts } from "../types.ts";
 import { refuse, show } from "./admissible.ts";
 import { createDecisionCache } from "./cache.ts";
 import { cedarRequest } from "./entities.ts";
@@ -25,6 +25,12 @@ export interface Engine {
 }
 
 const deny = (reason: string, policies: readonly string[] = []): Decision => ({ outcome: "deny", policies, approvals: [], reason });
+
+/** What all of the holding policies allow. */
+const strictest = (terms: readonly HoldTerms[]): HoldTerms => ({
+  inTransaction: terms.every((each) => each.inTransaction),
+  ttl: Math.min(...terms.map((each) => each.ttl)),
+});
 
 export function createEngine({ identities, policies, makeSet }: EngineOptions): Engine {
   const sets = new Map<string, PolicySet>();
@@ -74,6 +80,7 @@ export function createEngine({ identities, policies, makeSet }: EngineOptions): 
         outcome: "hold",
         policies: [candidate.id],
         approvals: missing.map((group) => ({ group, min: candidate.approvalMin })),
+        hold: candidate.hold,
         reason: candidate.reason ?? `needs the consent of ${missing.join(" and ")}`,
       };
     }
@@ -106,11 +113,14 @@ export function createEngine({ identities, policies, makeSet }: EngineOptions): 
       const approvals = new Map<string, number>();
       for (const { group, min } of held.flatMap((decision) => decision.approvals))
         approvals.set(group, Math.max(min, approvals.get(group) ?? 0));
+      const reason = first?.reason ?? "permitted";
+      if (held.length === 0) return { outcome: "allow", policies: policyIds, approvals: [], reason };
       return {
-        outcome: held.length === 0 ? "allow" : "hold",
+        outcome: "hold",
         policies: policyIds,
         approvals: [...approvals].map(([group, min]) => ({ group, min })),
-        reason: first?.reason ?? "permitted",
+        hold: strictest(held.flatMap((decision) => decision.hold ?? [])),
+        reason,
       };
     },
   };

@@ -5,6 +5,7 @@
  */
 import type { Rule } from "../rules.ts";
 import type { PolicySource } from "../cedar/source.ts";
+import type { PolicyJson } from "../cedar/module.ts";
 import { problem } from "../problem.ts";
 import type { IdentityDeclaration, Problem } from "../types.ts";
 
@@ -89,10 +90,18 @@ export function lintApprovalUse(policy: PolicySource): readonly Problem[] {
   return [];
 }
 
-/** Can the groups that must consent do so at all? */
+/** The one identity that a permit is for, if it names one. */
+function requesterOf({ principal }: PolicyJson): string | undefined {
+  if (principal.op !== "==" || !("entity" in principal)) return undefined;
+  return "__entity" in principal.entity ? principal.entity.__entity.id : principal.entity.id;
+}
+
+/** Can the groups that must consent do so at all? Only humans vote, and nobody for themselves (GW-11). */
 export function lintApprovalGroups(policy: PolicySource, identities: readonly IdentityDeclaration[]): readonly Problem[] {
   return policy.approvals.flatMap((group) => {
     const members = identities.filter((identity) => identity.groups.includes(group));
+    const humans = members.filter((identity) => identity.kind === "human");
+    const voters = humans.filter((identity) => identity.name !== requesterOf(policy.json));
     const say = (severity: Problem["severity"], rule: Rule, message: string): readonly Problem[] => [
       problem(severity, rule, policy.file, message, policy.place),
     ];
@@ -102,10 +111,28 @@ export function lintApprovalGroups(policy: PolicySource, identities: readonly Id
         "approval-group",
         `nobody is in the group ${group}, so nobody could consent: add groups: [${group}] to somebody, or name another group`,
       );
-    if (members.length < policy.approvalMin)
-      return say("error", "approval-min", `${policy.approvalMin} people of ${group} must consent, but it has ${members.length}`);
-    if (!members.some((identity) => identity.kind === "human"))
-      return say("warning", "approval-group", `no human is in the group ${group}: consent would come from machines alone`);
+    if (humans.length === 0)
+      return say(
+        "error",
+        "approval-group",
+        `no human is in the group ${group}, and only humans consent: add groups: [${group}] to somebody, or name another group`,
+      );
+    if (voters.length < policy.approvalMin) {
+      const less = voters.length < humans.length ? ", for nobody consents to their own request" : "";
+      const number = policy.approvalMin === 1 ? "one human" : `${policy.approvalMin} humans`;
+      return say(
+        "error",
+        "approval-min",
+        `${number} of ${group} must consent, but it has ${voters.length} who could${less}: add somebody to the group`,
+      );
+    }
+    const machines = members.filter((identity) => identity.kind !== "human").map((identity) => identity.name);
+    if (machines.length > 0)
+      return say(
+        "warning",
+        "approval-group",
+        `${machines.join(" and ")} of the group ${group} cannot consent, for only humans do: give the people who consent a group of their own`,
+      );
     return [];
   });
 }

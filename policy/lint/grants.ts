@@ -5,14 +5,17 @@
 import { ACTION_GROUPS, actionEntry, expandAction, isActionGroup, type ResourceType } from "../actions.ts";
 import type { Grant, IdentityFile } from "../bundle/identity.ts";
 import type { PolicySource } from "../cedar/source.ts";
+import { coversPattern, matchesPattern } from "../pattern.ts";
 import { problem } from "../problem.ts";
 import { parseName, type NamePart } from "../resource.ts";
 import type { Problem } from "../types.ts";
 
 /** What a grant reaches; undefined: everything in the target. */
 function reachedTypes(grant: Grant): readonly ResourceType[] | undefined {
-  if (grant.tables === undefined && grant.schemas === undefined && grant.functions === undefined) return undefined;
+  if (grant.tables === undefined && grant.schemas === undefined && grant.functions === undefined && grant.classes === undefined)
+    return undefined;
   return [
+    ...(grant.classes === undefined ? [] : (["class"] as const)),
     ...(grant.schemas === undefined ? [] : (["schema", "table", "function"] as const)),
     ...(grant.tables === undefined ? [] : (["table"] as const)),
     ...(grant.functions === undefined ? [] : (["function"] as const)),
@@ -27,22 +30,14 @@ function lintReach(identity: IdentityFile, grant: Grant, index: number): readonl
     // Implied by every grant, so naming it beside tables is no mistake.
     if (applies || action === "connect" || action === "pg:session") return [];
     const on = isActionGroup(action) ? ACTION_GROUPS[action] : `asked of a ${actionEntry(action)?.on.join(" or a ") ?? "target"}`;
-    const message = `${action} never applies here: it is ${on}, and this grant is narrowed by ${["tables", "schemas", "functions"].filter((key) => Object.hasOwn(grant, key)).join(", ")}; write it as a grant of its own`;
+    const message = `${action} never applies here: it is ${on}, and this grant is narrowed by ${["tables", "schemas", "functions", "classes"].filter((key) => Object.hasOwn(grant, key)).join(", ")}; write it as a grant of its own`;
     return [problem("error", "grant-nothing", identity.declaration.file, message, identity.locate(["grants", index, "actions", at]))];
   });
 }
 
 const like = (pattern: NamePart, name: NamePart): boolean => {
   if (!pattern.pattern) return !name.pattern && pattern.text === name.text;
-  if (name.pattern) return pattern.text === "*" || pattern.text === name.text;
-  const pieces = pattern.text.split("*");
-  let at = 0;
-  for (const [index, piece] of pieces.entries()) {
-    const found = index === pieces.length - 1 && index > 0 ? Math.max(at, name.text.length - piece.length) : name.text.indexOf(piece, at);
-    if (found < 0 || (index === 0 && found !== 0) || !name.text.startsWith(piece, found)) return false;
-    at = found + piece.length;
-  }
-  return true;
+  return name.pattern ? coversPattern(pattern.text, name.text) : matchesPattern(pattern.text, name.text);
 };
 
 /** Every name of `narrow` is in `wide`, of one key; names were read before, so what cannot be read covers nothing. */
@@ -84,6 +79,7 @@ function grantCovers(wide: Grant, narrow: Grant): boolean {
     narrow.actions.flatMap((action) => expandAction(action)).every((action) => actions.has(action)) &&
     (everything ||
       (reachedTypes(narrow) !== undefined &&
+        (narrow.classes ?? []).every((each) => wide.classes?.includes(each) === true) &&
         namesCover(wide.schemas, narrow.schemas, wide.schemas) &&
         namesCover(wide.tables, narrow.tables, wide.schemas) &&
         namesCover(wide.functions, narrow.functions, wide.schemas)))

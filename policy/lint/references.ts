@@ -11,7 +11,7 @@ import { problem, suggestion } from "../problem.ts";
 import type { GatewayConfig, Problem } from "../types.ts";
 
 /** Every entity that a policy's JSON names, in scope and conditions. */
-function entitiesOf(value: unknown): readonly TypeAndId[] {
+export function entitiesOf(value: unknown): readonly TypeAndId[] {
   if (Array.isArray(value)) return value.flatMap(entitiesOf);
   if (typeof value !== "object" || value === null) return [];
   const record = value as Readonly<Record<string, unknown>>;

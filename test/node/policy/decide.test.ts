@@ -92,6 +92,7 @@ when { resource is Table && resource.name == "cheap" && context.approvals.contai
       outcome: "hold",
       policies: ["identity/orders-ci#grant-1"],
       approvals: [{ group: "dba", min: 1 }],
+      hold: { inTransaction: false, ttl: 900_000 },
       reason: "needs the consent of dba",
     });
   });

@@ -62,7 +62,7 @@ describe("docs/policy.md", () => {
     const yaml = (start: string): string => blocks.find((block) => block.kind === "yaml" && block.body.startsWith(start))?.body ?? "";
     const people = ["a", "b"].map(
       (name) =>
-        `name: ${name}\nkind: human\nowner: x\npurpose: y\ngroups: [dba, security]\nmatch: { provider: oidc, claims: { sub: ${name}, org_id: x } }\ngateway: gateway:admin\n`,
+        `name: ${name}\nkind: human\nowner: x\npurpose: y\ngroups: [dba, security]\nchat: { slack: { team: T0ACME001, user: U0${name.toUpperCase()} }, webhook: { user: ${name} } }\nmatch: { provider: oidc, claims: { sub: ${name}, org_id: x } }\ngateway: gateway:admin\n`,
     );
     const result = compileBundle({
       "gateway.yaml": yaml("audience"),
@@ -75,7 +75,7 @@ describe("docs/policy.md", () => {
         .join("\n"),
       "tests/examples.yaml": yaml("targets"),
     });
-    expect(result.ok ? result.value.warnings.map((each) => each.rule) : result.error).toEqual(["issuer-unused", "masking-unenforced"]);
+    expect(result.ok ? result.value.warnings.map((each) => each.rule) : result.error).toEqual(["issuer-unused"]);
   });
 });
 

@@ -117,9 +117,9 @@ describe("approvals", () => {
       ),
     ).toBe(true);
   });
-  it("a group of machines alone is worth a warning, and one of nobody an error", () => {
+  it("a group of machines alone is an error, and so is one of nobody", () => {
     expect(
-      has(bundle("  - { target: orders-db, actions: [pg:drop], approval: ci }\n"), "warning approval-group no human is in the group ci"),
+      has(bundle("  - { target: orders-db, actions: [pg:drop], approval: ci }\n"), "error approval-group no human is in the group ci"),
     ).toBe(true);
     expect(
       has(

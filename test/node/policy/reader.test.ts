@@ -218,14 +218,6 @@ describe("the directory", () => {
     expect(brief(errors(rest))).toContain("gateway.yaml:0:0 error file-missing");
     expect(brief(errors(bundle(READ, `// ${"x".repeat(600_000)}`)))).toEqual(["gateway.yaml:0:0 error bundle-size"]);
   });
-  it("accepts masking.yaml of a known shape and says that it masks nothing", () => {
-    const masking = (text: string) =>
-      brief(problemsOf(bundle(READ, "", { "masking.yaml": text }))).filter((line) => line.startsWith("masking"));
-    expect(masking("classes:\n  email: { columns: [orders-db/public.users.email], detectors: [email] }\n")).toEqual([
-      "masking.yaml:1:1 warning masking-unenforced",
-    ]);
-    expect(masking("class:\n  email: {}\n")).toContain("masking.yaml:1:1 error unknown-key");
-  });
 });
 
 describe("Cedar files", () => {

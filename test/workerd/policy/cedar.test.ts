@@ -8,12 +8,19 @@ const FILES = {
   "identities/orders-ci.yaml": `name: orders-ci
 owner: team-orders
 purpose: reads orders
-groups: [dba]
+groups: [ci]
 match: { provider: github, claims: { repository_id: 123 } }
 grants:
   - { target: orders-db, actions: [pg:read], tables: [public.*] }
   - { target: orders-db, actions: [pg:drop], approval: dba }
 gateway: [policy:publish]
+`,
+  "identities/dana.yaml": `name: dana
+kind: human
+owner: dana
+purpose: consents
+groups: [dba]
+match: { provider: github, claims: { repository_id: 124 } }
 `,
   "policies/guardrails.cedar": '@id("no-secrets") forbid (principal, action, resource is Table) when { resource.name == "secrets" };',
 };
