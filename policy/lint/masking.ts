@@ -19,7 +19,8 @@ const looksWherever = (wide: DataClass, narrow: DataClass): boolean =>
   (narrow.targets.length > 0 && narrow.targets.every((target) => wide.targets.some((each) => coversPattern(each, target))));
 
 /** Of two classes that have a column the first keeps it: what it takes wholly from a later one is said there. */
-export function lintClasses({ file, rules, locate }: MaskingFile): readonly Problem[] {
+export function lintClasses(masking: MaskingFile): readonly Problem[] {
+  const { file, rules } = masking;
   return rules.classes.flatMap((dataClass, index) => {
     const earlier = rules.classes.slice(0, index);
     const say = (key: string, at: number, what: string, by: string): Problem =>
@@ -28,7 +29,7 @@ export function lintClasses({ file, rules, locate }: MaskingFile): readonly Prob
         "masking-shadowed",
         file,
         `${what} belongs to ${by}, which is above: it is masked as that class says; remove it here, or move ${dataClass.name} up`,
-        locate(["classes", dataClass.name, key, at]),
+        masking.locate(["classes", dataClass.name, key, at]),
       );
     return [
       ...dataClass.columns.flatMap((column, at) => {
