@@ -15,7 +15,7 @@ import { KILL_GRACE_MS } from "../protocol/limits.ts";
 import type { SessionId } from "../protocol/ids.ts";
 import type { TargetFacts } from "../policy/types.ts";
 import type { Approvals } from "./approvals.ts";
-import { denied, targetFactsOf } from "./facts.ts";
+import { denied, targetFactsOf, unmasked } from "./facts.ts";
 import { describeFault, runIn } from "./fault-domain.ts";
 import type { PolicyHolder } from "./policy-holder.ts";
 import { RecordingUnavailable } from "./recording/recorder.ts";
@@ -111,6 +111,9 @@ export class LiveSession {
   /** A new bundle decides from now on. */
   policyChanged(version: number): void {
     this.#record((recording) => recording.policy(version));
+    const { target, server, policy } = this.#o;
+    const fault = unmasked(target, server, policy.masking(target.name));
+    if (fault !== undefined) void this.end(fault);
   }
 
   /** Something threw where nobody caught it: this session ends, the others go on. */
@@ -139,10 +142,7 @@ export class LiveSession {
         run: (work) => runIn(this, () => this.#guarded(work)),
       }),
       plan: dispatch.plan,
-      masking: () => {
-        const standing = policy.standing();
-        return standing.kind === "none" ? { classes: [] } : standing.policy.masking;
-      },
+      masking: () => policy.masking(dispatch.target),
       maskingKey: new Uint8Array(32),
       decideAll: (needs, approvals = []) => {
         const standing = policy.standing();

@@ -11,7 +11,8 @@ import { createHash } from "node:crypto";
 import * as z from "zod";
 import { bundleDigestText, BundleFiles } from "../protocol/agent-control.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
-import type { CompileBundle, Policy } from "../policy/types.ts";
+import { rulesFor } from "../policy/masking.ts";
+import type { CompileBundle, MaskingRules, Policy } from "../policy/types.ts";
 import { StateError, type StateDirectory } from "./state/directory.ts";
 
 const BUNDLE_FILE = "bundle.json";
@@ -54,6 +55,8 @@ export class PolicyHolder {
   #broken: string | undefined;
   #savedAt = Number.NEGATIVE_INFINITY;
   #waiting: (() => void)[] = [];
+  /** Of the current policy, by target. */
+  readonly #masking = new Map<string, MaskingRules>();
 
   /** Takes up what an earlier process left. @throws StateError */
   constructor(options: PolicyHolderOptions) {
@@ -95,6 +98,18 @@ export class PolicyHolder {
     return { kind: "active", ...this.#current };
   }
 
+  /**
+   * Data classes that concern a target, by the newest bundle that compiled. They hold while nothing decides any more, too:
+   * what is still on its way to a client stays masked.
+   */
+  masking(target: string): MaskingRules {
+    const known = this.#masking.get(target);
+    if (known !== undefined) return known;
+    const rules = this.#current === undefined ? { classes: [] } : rulesFor(this.#current.policy.masking, target);
+    this.#masking.set(target, rules);
+    return rules;
+  }
+
   /** The control socket is alive, so a newer bundle would have come. */
   confirm(): void {
     if (!this.#confirmable || this.#current === undefined) return;
@@ -123,6 +138,7 @@ export class PolicyHolder {
         return err(policy.error);
       }
       this.#current = { version: bundle.version, policy: policy.value };
+      this.#masking.clear();
       this.#keep(BUNDLE_FILE, { version: bundle.version, digest: bundle.digest, files: bundle.files });
       this.#savedAt = Number.NEGATIVE_INFINITY;
     }

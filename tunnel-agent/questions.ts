@@ -27,7 +27,7 @@ const ENVELOPE = 256;
 
 export interface QuestionsOptions {
   readonly targets: ReadonlyMap<string, ServedTarget>;
-  readonly policy: Pick<PolicyHolder, "standing" | "version">;
+  readonly policy: Pick<PolicyHolder, "standing" | "version" | "masking">;
   readonly maskText: (text: string) => string;
   readonly log: Logger;
   readonly now: () => number;
@@ -96,10 +96,7 @@ export class Questions {
           facts,
         );
       },
-      masking: () => {
-        const standing = policy.standing();
-        return standing.kind === "none" ? { classes: [] } : standing.policy.masking;
-      },
+      masking: () => policy.masking(question.target),
       maskText,
       policyVersion: policy.version,
       log: log.child({ target: question.target }),

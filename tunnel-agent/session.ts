@@ -117,6 +117,11 @@ export interface TargetServer {
   /** What the connector tells clients. */
   readonly ready: { readonly database?: string | undefined; readonly user?: string | undefined };
   /**
+   * Results are masked by `session.masking()`. Where this is not so and the bundle has data classes for the target, there
+   * are no sessions of it: a rule that nobody keeps must not look like one that is kept (GW-19).
+   */
+  readonly masks?: boolean;
+  /**
    * Answers a question that needs no session; absent where the protocol has none to answer. Rejects with `AskRefused`
    * for what the asker may hear; any other rejection is for the log only.
    */

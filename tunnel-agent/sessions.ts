@@ -3,12 +3,14 @@
  * new bundles and draining on to the live ones.
  *
  * A dispatch is taken only when the target is ours, the policy is at least the dispatch's and is not stale, this
- * agent's own policy (floor included) allows `connect` too, and the recording could be begun (GW-20).
+ * agent's own policy (floor included) allows `connect` too, the target's protocol can keep its rules (GW-19), and the
+ * recording could be begun (GW-20).
  */
 import type { SessionEnd } from "../link/types.ts";
 import type { Dispatch, TargetAnnouncement } from "../protocol/agent-control.ts";
 import { parseSessionId, type SessionId } from "../protocol/ids.ts";
 import { err, ok, type Result } from "../protocol/result.ts";
+import { unmasked } from "./facts.ts";
 import { describeFault } from "./fault-domain.ts";
 import { LiveSession, type LiveSessionOptions } from "./live-session.ts";
 import { RecordingUnavailable } from "./recording/recorder.ts";
@@ -146,6 +148,8 @@ export class Sessions {
     if (dispatch.deadline <= gatewayNow()) return refuse("session_expired", "The session's deadline has passed.");
     const admitted = this.#admit(dispatch, target.announcement);
     if (!admitted.ok) return admitted;
+    const fault = unmasked(target.announcement, target.server, policy.masking(dispatch.target));
+    if (fault !== undefined) return err(fault);
     return this.#start(id.value, dispatch, target);
   }
 

@@ -127,6 +127,31 @@ describe("GW-27: no way back", () => {
   });
 });
 
+describe("data classes", () => {
+  const masking = (classes: string): BundleFiles => ({ ...READ_ONLY, "masking.yaml": `classes:\n${classes}` });
+  const CARD = "  card: { columns: [orders-db/public.orders.card] }\n";
+  const names = (holder: PolicyHolder, target: string) => holder.masking(target).classes.map((each) => each.name);
+
+  test("are those of the target, by the bundle that decides", () => {
+    const holder = open();
+    expect(names(holder, "orders-db")).toEqual([]);
+    holder.apply(bundle(1, masking(CARD)));
+    expect([names(holder, "orders-db"), names(holder, "other-db")]).toEqual([["card"], []]);
+    expect(holder.masking("orders-db")).toBe(holder.masking("orders-db"));
+    holder.apply(bundle(2, masking("  token: { detectors: [token] }\n")));
+    expect([names(holder, "orders-db"), names(holder, "other-db")]).toEqual([["token"], ["token"]]);
+  });
+
+  test("hold on when nothing decides any more: a stale bundle, and one that cannot be used", () => {
+    const holder = open();
+    holder.apply(bundle(1, masking(CARD)));
+    pass(2 * HOUR);
+    expect([holder.standing().kind, names(holder, "orders-db")]).toEqual(["none", ["card"]]);
+    holder.apply(bundle(2, masking("  card: {}\n")));
+    expect([holder.standing().kind, names(holder, "orders-db")]).toEqual(["none", ["card"]]);
+  });
+});
+
 describe("staleness (invariant 3)", () => {
   test("a bundle that could not be confirmed for policy_max_stale denies; a confirmation brings it back", () => {
     const holder = open();

@@ -136,6 +136,31 @@ test("invariant 3: a newer bundle that the agent cannot compile denies everythin
   expect(await client.ask("select orders")).toBe("ok select orders");
 });
 
+describe("GW-19: data classes of a target whose protocol does not mask", () => {
+  const masking = (target: string) => ({ ...READ_ONLY, "masking.yaml": `classes:\n  card: { columns: [${target}/public.orders.card] }\n` });
+  const refused = (session: string) => gateway.heard("refused").find((message) => message.session === session);
+
+  test("no session begins, and those of other targets do", async () => {
+    gateway.push(2, masking("orders-db"));
+    await boot();
+    const pair = gateway.newPair();
+    gateway.send(gateway.dispatchOf(pair, { bundle: 2 }));
+    await gateway.until(() => refused(pair.session) !== undefined, "the session is refused");
+    expect(refused(pair.session)).toMatchObject({ code: "denied", message: expect.stringContaining("data class card for orders-db") });
+    gateway.push(3, masking("other-db"));
+    expect(await (await connect(gateway)).ask("select orders")).toBe("ok select orders");
+  });
+
+  test("a live session ends when the first class comes", async () => {
+    await boot();
+    const client = await connect(gateway);
+    expect(await client.ask("select orders")).toBe("ok select orders");
+    gateway.push(2, masking("orders-db"));
+    await gateway.until(() => gateway.heard("ended").some((message) => message.session === client.session.id), "the session is ended");
+    expect(gateway.heard("ended")[0]).toMatchObject({ code: "denied", message: expect.stringContaining("does not mask") });
+  });
+});
+
 test("GW-27: an older bundle is refused, reported, and does not decide", async () => {
   await boot();
   gateway.push(5, READ_ONLY);

@@ -42,6 +42,7 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
   };
   return {
     serve: (client, open, session) => serveConnection(target, client, open, session),
+    masks: true,
     ready: { database: config.database, user: CLIENT_USER },
   };
 }
