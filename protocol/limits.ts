@@ -108,3 +108,7 @@ export const MAX_SQL_TOKENS = 100_000;
 export const MAX_SQL_EFFECTS = 5_000;
 /** Nesting of its parse tree, in nodes. */
 export const MAX_AST_DEPTH = 500;
+
+// ── masking ──
+/** Nesting of a json or jsonb value that is masked by path or scanned; a deeper one becomes NULL. */
+export const MAX_MASKED_JSON_DEPTH = 512;
