@@ -5,6 +5,7 @@
  *
  * Start order matters: earlier recordings are closed and offered for upload before a new session can begin.
  */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
@@ -90,11 +91,24 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       );
     }
     const targets = await makeTargets(options, credentials, log);
-    return await run({ ...options, state, redactor, log, identity, gateway, compile, targets });
+    const maskingKey = await readMaskingKey(config, credentials, identity);
+    return await run({ ...options, state, redactor, log, identity, gateway, compile, targets, maskingKey });
   } catch (error) {
     state.close();
     throw error;
   }
+}
+
+const MIN_MASKING_KEY = 32;
+
+/** The site's, so that its agents mask equal values alike; else this agent's own. */
+async function readMaskingKey(config: AgentConfig, credentials: CredentialStore, identity: AgentIdentity): Promise<Uint8Array> {
+  if (config.masking_key === undefined) return identity.maskingKey;
+  const text = await credentials.credential(config.masking_key).read();
+  if (text.length >= MIN_MASKING_KEY) return createHash("sha256").update(`sallyport masking key v1\n${text}`).digest();
+  throw new AgentStartError(
+    `masking_key ${config.masking_key} has fewer than ${MIN_MASKING_KEY} characters: make one with \`openssl rand -hex 32\``,
+  );
 }
 
 /** This machine's name as an agent's name. */
@@ -159,6 +173,7 @@ interface Parts extends Omit<AgentOptions, "log"> {
   readonly gateway: string;
   readonly compile: CompileBundle;
   readonly targets: ReadonlyMap<string, ServedTarget>;
+  readonly maskingKey: Uint8Array;
 }
 
 async function run(parts: Parts): Promise<RunningAgent> {
@@ -239,6 +254,7 @@ async function run(parts: Parts): Promise<RunningAgent> {
     gatewayNow: () => uplink.gatewayNow(),
     approvals,
     maskText,
+    maskingKey: parts.maskingKey,
     redact: (json) => redactor.redact(json),
     onSegment: (segment) => uploader.add(segment),
     onEnded: (session, end) => uplink.ended(session, end),

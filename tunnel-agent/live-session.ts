@@ -42,6 +42,7 @@ export interface LiveSessionOptions {
   readonly approvals: Approvals;
   readonly maskText: (text: string) => string;
   readonly digest: (bytes: Uint8Array | string) => string;
+  readonly maskingKey: Uint8Array;
   readonly log: Logger;
   readonly now: () => number;
   readonly monotonic: () => number;
@@ -129,7 +130,7 @@ export class LiveSession {
   }
 
   #makeContext(): SessionContext {
-    const { dispatch, policy, recording, approvals, maskText, digest, log, now, monotonic } = this.#o;
+    const { dispatch, policy, recording, approvals, maskText, maskingKey, digest, log, now, monotonic } = this.#o;
     const { identity, workload } = dispatch;
     return {
       facts: { id: this.id, target: dispatch.target, identity, workload, startedAt: dispatch.started_at, deadline: dispatch.deadline },
@@ -143,7 +144,7 @@ export class LiveSession {
       }),
       plan: dispatch.plan,
       masking: () => policy.masking(dispatch.target),
-      maskingKey: new Uint8Array(32),
+      maskingKey,
       decideAll: (needs, approvals = []) => {
         const standing = policy.standing();
         if (standing.kind === "none") return denied(standing.reason);

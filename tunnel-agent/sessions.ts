@@ -31,7 +31,7 @@ export interface ServedTarget {
 
 export interface SessionsOptions extends Pick<
   LiveSessionOptions,
-  "policy" | "dial" | "maskText" | "log" | "now" | "monotonic" | "gatewayNow" | "approvals"
+  "policy" | "dial" | "maskText" | "log" | "now" | "monotonic" | "gatewayNow" | "approvals" | "maskingKey"
 > {
   readonly identity: AgentIdentity;
   readonly targets: ReadonlyMap<string, ServedTarget>;
@@ -211,6 +211,7 @@ export class Sessions {
       approvals,
       maskText,
       digest: identity.digest,
+      maskingKey: this.#o.maskingKey,
       log,
       now,
       monotonic,

@@ -94,6 +94,7 @@ export const AgentYaml = z.strictObject(
     policy_floor: z.string({ error: "write the path of a .cedar file" }).min(1).optional(),
     drain_grace_s: z.number({ error: "write seconds as a number, such as 30" }).min(0).max(3600).default(30),
     recording: recording.prefault({}),
+    masking_key: CredentialReference.optional(),
     targets: z.array(TargetCommon, { error: "write a list of targets" }).min(1, "name at least one target").max(500),
   },
   { error: "write a mapping with at least gateway and targets" },
