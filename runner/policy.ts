@@ -84,6 +84,11 @@ export async function explainRequest(
     );
   const resource = parseResource(asked.resource === undefined ? asked.target : `${asked.target}/${asked.resource}`);
   if (!resource.ok) throw new CommandFailed(EXIT.usage, resource.error);
+  const classes = policy.masking.classes.map((each) => each.name);
+  if (resource.value.type === "class" && !classes.includes(resource.value.name)) {
+    const declared = classes.length === 0 ? "none" : classes.join(", ");
+    throw new CommandFailed(EXIT.usage, `no data class is called ${resource.value.name}; masking.yaml declares ${declared}`);
+  }
   const issuer = identity.match[0]?.issuer ?? "";
   const provider = policy.gateway.issuers.find((entry) => entry.issuer === issuer)?.provider ?? "oidc";
   const facts: TargetFacts = { name: asked.target, protocol: "postgres", environment: options.environment, labels: [] };

@@ -94,13 +94,10 @@ export function lintImpliedUnmask(policy: PolicySource): readonly Problem[] {
   const { effect, origin, json, text } = policy;
   if (effect !== "permit" || origin !== "cedar" || json.action.op !== "All") return [];
   const scope = json.resource;
-  const isClass =
-    scope.op === "All" ||
-    (scope.op === "is" && scope.entity_type === "DataClass") ||
-    ((scope.op === "in" || scope.op === "==") &&
-      entitiesOf(scope).some((each) => ["Target", "Environment", "Label", "DataClass"].includes(each.type)));
-  // Whoever writes of either knows of unmasking; what the conditions then let through is theirs to test.
-  if (!isClass || /\bunmask\b|\bresource\s+is\b/.test(text)) return [];
+  const anyClass =
+    scope.op === "All" || (scope.op === "in" && entitiesOf(scope).some((each) => ["Target", "Environment", "Label"].includes(each.type)));
+  // Whoever writes of unmask or of types knows what they permit; what the conditions then let through is theirs to test.
+  if (!anyClass || /\bunmask\b|\bresource\s+is\b/.test(text)) return [];
   const message =
     'this permits unmask too, and so shows every value that masking.yaml hides: name the actions, or add unless { action == Action::"unmask" }';
   return [problem("warning", "unmask-implied", policy.file, message, policy.place)];

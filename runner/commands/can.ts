@@ -18,7 +18,7 @@ export function declare(command: Command): void {
   withGateway(command)
     .argument("<target>")
     .argument("[action]", "such as pg:select; default connect")
-    .argument("[resource]", "what it is done to: schema.table, schema.function()")
+    .argument("[resource]", "what it is done to: schema.table, schema.function(), [class]")
     .addHelpText("after", HELP)
     .action(async (target: string, action: string | undefined, resource: string | undefined, options: GatewayOptions) => {
       const body = { target, action, resource };

@@ -42,7 +42,7 @@ export function declare(command: Command): void {
     .description("Say which policies decide a request, and which nearly did.")
     .argument("<target>", "the target, or gateway")
     .argument("<action>", "such as pg:delete")
-    .argument("[resource]", "such as public.orders or public.f()")
+    .argument("[resource]", "such as public.orders, public.f() or [email]")
     .requiredOption("--identity <name>", "who asks")
     .option("--directory <path>", DIRECTORY, "sallyport")
     .option("--approved <group...>", "groups that have approved it")
