@@ -1,5 +1,5 @@
 /** Names with `*` against a plain model of them, and paths into json. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseJsonPath, printJsonPath, type JsonPath } from "../../../policy/json-path.ts";
 import { coversPattern, matchesPattern } from "../../../policy/pattern.ts";
