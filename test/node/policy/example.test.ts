@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { ACTION_GROUPS, ACTIONS, actionEntry, expandAction } from "../../../policy/actions.ts";
 import { compileBundle } from "../../../policy/cedar.node.ts";
 import { runBundleTests } from "../../../policy/index.ts";
+import { DETECTOR_CLASSES } from "../../../policy/detectors.ts";
 import { RULES } from "../../../policy/rules.ts";
 import { Workload } from "../../../protocol/workload.ts";
 import { loadSqlParser } from "../../../tunnel-agent/protocols/postgres/sql/analyse.ts";
@@ -55,6 +56,7 @@ describe("docs/policy.md", () => {
   it("has every group, rule and workload field", () => {
     for (const [group, actions] of Object.entries(ACTION_GROUPS)) expect(lines).toContain(`| \`${group}\` | ${actions} |`);
     for (const [rule, sentence] of Object.entries(RULES)) expect(lines).toContain(`| \`${rule}\` | ${sentence} |`);
+    for (const detector of DETECTOR_CLASSES) expect(text).toContain(`\`${detector}\``);
     for (const field of Object.keys(Workload.shape)) expect(text).toContain(`\`${field}\``);
   });
   it("its YAML and Cedar examples are accepted", () => {
@@ -66,7 +68,8 @@ describe("docs/policy.md", () => {
     );
     const result = compileBundle({
       "gateway.yaml": yaml("audience"),
-      "identities/orders-ci.yaml": `${yaml("name: orders-ci")}  - { id: destructive, target: orders-db, actions: [pg:drop], schemas: [public], approval: dba }\n`,
+      "identities/orders-ci.yaml": `${yaml("name: orders-ci")}  - { id: destructive, target: orders-db, actions: [pg:drop], schemas: [public], approval: dba }\n${yaml("grants:").replace("grants:\n", "")}`,
+      "identities/dana.yaml": yaml("name: dana"),
       "identities/people.yaml": people.join("---\n"),
       "masking.yaml": yaml("classes"),
       "policies/examples.cedar": blocks
@@ -76,6 +79,10 @@ describe("docs/policy.md", () => {
       "tests/examples.yaml": yaml("targets"),
     });
     expect(result.ok ? result.value.warnings.map((each) => each.rule) : result.error).toEqual(["issuer-unused"]);
+    expect(result.ok && [...result.value.policies.keys()]).toEqual(
+      expect.arrayContaining(["index-with-consent", "no-real-cards-in-production"]),
+    );
+    expect(blocks.filter((block) => block.kind === "yaml")).toHaveLength(6);
   });
 });
 
