@@ -4,7 +4,7 @@
  */
 import type { ActionName } from "../../../../policy/actions.ts";
 import { unreachable } from "../../../../protocol/result.ts";
-import type { Effect, PgObject, SessionEffect, Statement } from "./types.ts";
+import type { CopyFormat, Effect, PgObject, SessionEffect, Statement } from "./types.ts";
 
 export const TARGET: PgObject = { type: "target" };
 
@@ -15,6 +15,7 @@ export class Facts {
   readonly #session: SessionEffect[] = [];
   #forbidden: Statement["forbidden"];
   #copy: Statement["copy"];
+  #copyFormat: CopyFormat | undefined;
   #secrets: "none" | "bodies" | "literals" = "none";
 
   effect(action: ActionName, object: PgObject = TARGET): void {
@@ -34,8 +35,9 @@ export class Facts {
     if (this.#forbidden === undefined || this.#forbidden.hazard === LENIENT) this.#forbidden = { hazard, sentence };
   }
 
-  copy(direction: "in" | "out"): void {
+  copy(direction: "in" | "out", format?: CopyFormat): void {
     this.#copy = direction;
+    this.#copyFormat = format;
   }
 
   /** The statement's string literals may be credentials; or only those inside a body of code. */
@@ -66,6 +68,7 @@ export class Facts {
       effects: [...this.#effects.values()],
       session: this.#session,
       copy: this.#copy,
+      ...(this.#copyFormat === undefined ? {} : { copyFormat: this.#copyFormat }),
       forbidden: this.#forbidden,
     };
   }

@@ -30,6 +30,17 @@ export type SessionEffect =
   | { readonly kind: "transaction"; readonly what: "begin" | "commit" | "rollback" | "savepoint" | "rollback-to" | "release" }
   | { readonly kind: "search-path"; readonly schemas: readonly string[] };
 
+/** As the statement's options say, with the server's defaults. */
+export interface CopyFormat {
+  readonly format: "text" | "csv" | "binary";
+  /** The first line (or of text: row) is the columns' names. */
+  readonly header: boolean;
+  readonly delimiter: string;
+  readonly nullString: string;
+  readonly quote: string;
+  readonly escape: string;
+}
+
 export interface Statement {
   /** e.g. `SelectStmt`; libpg-query's node name. */
   readonly node: string;
@@ -37,6 +48,8 @@ export interface Statement {
   readonly effects: readonly Effect[];
   readonly session: readonly SessionEffect[];
   readonly copy?: "in" | "out" | undefined;
+  /** Of COPY … TO STDOUT: how it writes its rows; undefined where that is not certain. */
+  readonly copyFormat?: CopyFormat | undefined;
   /** Refused whatever policy says (COPY PROGRAM, 2PC, role changes, …): the hazard's id in THREATS.md and a sentence. */
   readonly forbidden?: { readonly hazard: string; readonly sentence: string } | undefined;
 }

@@ -2,6 +2,7 @@
  * SELECT, INSERT, UPDATE, DELETE, MERGE, WITH, COPY: what reads and writes rows. Rights follow PostgreSQL's own rules: a
  * statement that looks at a column of the table it writes reads that table too (manual, GRANT).
  */
+import { copyFormat } from "../copy-format.ts";
 import { relationEffect, relationName } from "../names.ts";
 import { fieldsOf, listOf, nodeOf, textOf, type Fields } from "../tree.ts";
 import type { Handler, Walk } from "../walk.ts";
@@ -189,7 +190,7 @@ function copy(fields: Fields, walk: Walk): void {
     facts.effect("pg:copy-file");
     facts.forbid("PG-22", "COPY reads and writes no file of the database server; use STDIN or STDOUT.");
   } else {
-    facts.copy(into ? "in" : "out");
+    facts.copy(into ? "in" : "out", into ? undefined : copyFormat(fields));
   }
   walk.children("CopyStmt", fields, "relation");
 }
