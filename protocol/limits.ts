@@ -112,3 +112,5 @@ export const MAX_AST_DEPTH = 500;
 // ── masking ──
 /** Nesting of a json or jsonb value that is masked by path or scanned; a deeper one becomes NULL. */
 export const MAX_MASKED_JSON_DEPTH = 512;
+/** Bytes of one row, or of one line of copy data, of which something is masked: it is held in memory whole. */
+export const MAX_MASKED_ROW_BYTES = 16 * 1024 * 1024;
