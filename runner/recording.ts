@@ -13,6 +13,7 @@ import { RecordingVerifier } from "../protocol/recording/verify.ts";
 import { CommandFailed, EXIT } from "./exit.ts";
 import type { GatewayClient } from "./gateway.ts";
 import { json, note, out, plain, plainLines, when } from "./print.ts";
+import { resultTable } from "./result-table.ts";
 
 const path = (id: string, rest: string): string => `/v1/sessions/${encodeURIComponent(id)}${rest}`;
 
@@ -56,7 +57,7 @@ function transcript(event: RecordingEvent): string | undefined {
     case "approval":
       return `${at} ── approval ${event.approval} ${event.state}${event.by === undefined ? "" : ` by ${event.by.join(", ")}`}${event.reason === undefined ? "" : `: ${event.reason}`}`;
     case "result":
-      return undefined;
+      return resultTable(event);
     case "gap":
       return `${at} ── GAP: ${event.note}`;
     case "session.end":

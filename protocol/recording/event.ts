@@ -81,14 +81,21 @@ export const RecordingEvent = z.discriminatedUnion("type", [
     by: z.array(z.string()).optional(),
     reason: z.string().optional(),
   }),
-  /** A result as the client saw it, or its beginning: masked values only. At most one a result; `rows` hold text, null, or a size. */
+  /**
+   * A result as the client saw it, or its beginning: masked values only. `rows` hold text, null, or a size. One event a
+   * result; several, in order, where all of a long one is kept.
+   */
   z.object({
     ...base,
     type: z.literal("result"),
     command: count,
+    /** Which of the command's results, from 0, which it is when left out. */
+    result: count.optional(),
+    /** How many of its rows are in events before this one; 0 when left out. */
+    from: count.optional(),
     columns: z.array(z.object({ name: z.string(), type: z.string(), class: z.string().optional() })),
     rows: z.array(z.array(ParameterRecord)),
-    /** Rows that follow are not kept. */
+    /** There were more rows than these and the ones before, and they are not kept. */
     truncated: z.boolean(),
   }),
   z.object({

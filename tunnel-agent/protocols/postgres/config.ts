@@ -62,6 +62,10 @@ export const Limits = z.strictObject({
 });
 export type Limits = z.infer<typeof Limits>;
 
+/** How much of each result is recorded for the replay. */
+const RecordResults = z.enum(["none", "sample", "full"]);
+export type RecordResults = z.infer<typeof RecordResults>;
+
 export const PostgresTargetConfig = z
   .strictObject({
     /** `host:port`, or `unix:/path/to/socket`. */
@@ -87,6 +91,10 @@ export const PostgresTargetConfig = z
     search_path: z.array(name).max(16).default(["public"]),
     /** The newest protocol to ask the target for; 3.0 for proxies that cannot negotiate. */
     max_protocol: z.enum(["3.0", "3.2"]).default("3.2"),
+    /** `strict` refuses what cannot be proven to hide classified columns; `best-effort` masks what it recognises and protects nothing. */
+    masking: z.enum(["strict", "best-effort"]).default("strict"),
+    /** Of each result, as the client saw it: nothing, a sample (50 rows or 64 KiB), or all of it. */
+    record_results: RecordResults.default("sample"),
     limits: Limits.prefault({}),
   })
   .superRefine((config, context) => {

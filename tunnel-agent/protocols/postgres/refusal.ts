@@ -6,6 +6,7 @@
 import type { Decision } from "../../../policy/types.ts";
 import { unreachable } from "../../../protocol/result.ts";
 import type { ErrorFields } from "./codec/backend.ts";
+import type { MaskingVerdict } from "./masking/types.ts";
 import type { SqlRefusal } from "./sql/types.ts";
 
 /** PostgreSQL's SQLSTATEs (manual appendix A) that the gateway uses, by condition name. */
@@ -23,11 +24,13 @@ export const SQLSTATE = {
   insufficient_privilege: "42501",
   syntax_error: "42601",
   name_too_long: "42622",
+  undefined_table: "42P01",
   too_many_connections: "53300",
   program_limit_exceeded: "54000",
   statement_too_complex: "54001",
   admin_shutdown: "57P01",
   query_canceled: "57014",
+  system_error: "58000",
   io_error: "58030",
 } as const;
 export type SqlState = (typeof SQLSTATE)[keyof typeof SQLSTATE];
@@ -134,6 +137,53 @@ export const notByName: Refusal = {
   code: SQLSTATE.feature_not_supported,
   message: "sallyport: a statement that changes the session cannot be run through EXECUTE or FETCH",
   hint: "Run it directly.",
+};
+
+/** Level B: it touches a classified column in a way of which nothing can be proven. */
+export function notProvable({ hazard, sentence, classes }: Extract<MaskingVerdict, { kind: "unprovable" }>): Refusal {
+  return {
+    code: SQLSTATE.insufficient_privilege,
+    message: `sallyport: ${sentence}`,
+    detail: `${classes.length === 0 ? "Masking" : `Masking of ${classes.join(", ")}`} decided it, since it is not certain what would be shown (${hazard}).`,
+    hint: "Classified columns may be selected as they are, and come masked; or ask for the action unmask on their class.",
+  };
+}
+
+/** `what`, e.g. `relation "public.orders"`. */
+export function notInCatalogue(what: string): Refusal {
+  return {
+    code: SQLSTATE.undefined_table,
+    message: `sallyport: ${what} does not exist, or is not known yet`,
+    hint: "Where columns are classified, nothing is run that the agent's catalogue does not have: what another transaction has not committed is not in it.",
+  };
+}
+
+export const catalogueMissing: Refusal = {
+  code: SQLSTATE.system_error,
+  message: "sallyport: the target's catalogue could not be read, so nothing can be said of what this shows",
+  hint: "The agent's log says why. Try again.",
+};
+
+/** What the backend says of a result is not what its statement says (PG-17, PG-30). */
+export function notAsForeseen(why: string): Refusal {
+  return {
+    code: SQLSTATE.insufficient_privilege,
+    message: "sallyport: the result is not the one that was foreseen, so nothing of it is shown",
+    detail: `Masking: ${why}.`,
+    hint: "Connect again: a definition may have changed meanwhile.",
+  };
+}
+
+/** Rows that were chosen under other rules are not shown under these. */
+export const rulesChanged: Refusal = {
+  code: SQLSTATE.insufficient_privilege,
+  message: "sallyport: the masking rules have changed since this cursor was opened",
+  hint: "Open it again.",
+};
+
+export const unknownLayout: Refusal = {
+  code: SQLSTATE.system_error,
+  message: "sallyport: rows came of which it is not known what they hold",
 };
 
 export const notRecorded: Refusal = {

@@ -32,6 +32,8 @@ export interface RelayOptions {
   readonly monotonic: () => number;
   /** Cancels at the target; settles when the request was taken or cannot be. Never rejects. */
   readonly cancel: () => Promise<void>;
+  /** Loads the catalogue; settles when that is done or cannot be. Never rejects. */
+  readonly loadCatalogue: () => Promise<void>;
   /** A fault of our own, for the log. */
   readonly failed: (error: unknown) => void;
 }
@@ -120,6 +122,9 @@ export class Relay {
           break;
         case "cancel":
           void this.#options.cancel().then(() => this.do(() => this.#options.machine.cancelDone()));
+          break;
+        case "load-catalogue":
+          void this.#options.loadCatalogue().then(() => this.do(() => this.#options.machine.catalogueLoaded()));
           break;
         case "end":
           this.#close(event.reason, event.abandon);

@@ -162,6 +162,7 @@ function makeRelay(target: ServedTarget, client: Duplex, open: StreamOpen, sessi
     user: config.user,
     searchPath: config.search_path,
     limits: config.limits,
+    recordResults: config.record_results,
     analyse: (sql) => target.analysis.analyse(sql, major),
     poison: `sallyport refused ${randomBytes(12).toString("hex")}`,
   });
@@ -175,6 +176,7 @@ function makeRelay(target: ServedTarget, client: Duplex, open: StreamOpen, sessi
     machine,
     monotonic: () => session.monotonic(),
     cancel,
+    loadCatalogue: () => Promise.resolve(),
     failed: (error) => session.log.error({ stream: open.streamId, err: error }, "fault in the session machine"),
   });
   const onAbort = (): void => relay.do(() => machine.abort(shutdown(session.signal)));

@@ -55,6 +55,7 @@ export class Rig {
       user: "app",
       searchPath: ["public"],
       limits: Limits.parse(options.limits ?? {}),
+      recordResults: "none",
       analyse: (sql) => analyse(sql, 18),
       poison: POISON,
     });

@@ -213,6 +213,11 @@ export function writeFields(
   writer.byte(0).end();
 }
 
+/** A message whose body is made already. */
+export function writeRaw(writer: MessageWriter, type: number, body: Uint8Array): void {
+  writer.begin(type).bytes(body).end();
+}
+
 export function writeNotification(writer: MessageWriter, pid: number, channel: string, payload: string): void {
   writer.begin(B.NotificationResponse).int32(pid).cstring(channel).cstring(payload).end();
 }

@@ -23,6 +23,7 @@ import {
 import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
 import { MAX_KEPT_TEXT } from "../analysis.ts";
 import { withoutLiterals } from "./literals.ts";
+import type { Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions } from "./types.ts";
 
@@ -40,7 +41,13 @@ export interface Subject {
   readonly dynamic: boolean;
   /** Changes what names mean, or begins a copy in: nothing may be sent after it before it has ended. */
   readonly barrier: boolean;
-  kept: { readonly policyVersion: number; readonly schemas: number; readonly until: number; readonly verdict: Verdict } | null;
+  kept: {
+    readonly policyVersion: number;
+    readonly schemas: number;
+    readonly until: number;
+    readonly view: View | null;
+    readonly verdict: Verdict;
+  } | null;
 }
 
 /** One text of SQL as this session knows it. */
@@ -65,6 +72,8 @@ export interface Verdict {
   readonly refusal: Refusal | null;
   /** For the record, where it is refused. */
   readonly reason?: string;
+  /** What was proven of its results; null or absent: nothing is masked. */
+  readonly masking?: SubjectMasking | null;
 }
 
 /** A text that could not be analysed: refused, and recorded like this. */
@@ -85,14 +94,20 @@ const BARRIERS = new Set(["prepare", "deallocate", "declare-cursor", "close-curs
 export class Authoriser {
   readonly #options: MachineOptions;
   readonly #names: Names;
+  readonly #masking: SessionMasking;
   readonly #known = new Map<string, KnownSql>();
   readonly #schemas = new Set<string>();
   /** Grows with every schema that is added. */
   #schemasVersion = 0;
+  /** Another search_path than the first has been in force. */
+  #moved = false;
+  readonly #firstPath: string;
 
-  constructor(options: MachineOptions, names: Names) {
+  constructor(options: MachineOptions, names: Names, masking: SessionMasking) {
     this.#options = options;
     this.#names = names;
+    this.#masking = masking;
+    this.#firstPath = JSON.stringify(options.searchPath);
     this.addSchemas(options.searchPath);
   }
 
@@ -127,12 +142,45 @@ export class Authoriser {
     const policyVersion = session.policyVersion();
     const now = session.monotonic();
     const { kept } = subject;
-    if (kept !== null && kept.policyVersion === policyVersion && kept.schemas === this.#schemasVersion && now < kept.until) {
+    const view = this.#masking.view();
+    if (
+      kept !== null &&
+      kept.view === view &&
+      kept.policyVersion === policyVersion &&
+      kept.schemas === this.#schemasVersion &&
+      now < kept.until
+    ) {
       return kept.verdict;
     }
     const verdict = this.#ask(subject);
-    if (!subject.dynamic) subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, verdict };
+    if (!subject.dynamic && view !== undefined) {
+      subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, view, verdict };
+    }
     return verdict;
+  }
+
+  /** Whether the catalogue has to be loaded before this is decided. */
+  mustLoad(subject: Subject): boolean {
+    return this.#masking.active && this.#masking.mustLoad(subject.statements, this.#schemasFor(subject));
+  }
+
+  /** The schemas that names of this subject may mean, those of its own SET search_path among them. */
+  #schemasFor(subject: Subject): Schemas {
+    const path = new Set(this.#schemas);
+    let moved = this.#moved;
+    for (const { session } of subject.statements) {
+      for (const effect of session) {
+        if (effect.kind !== "search-path") continue;
+        moved = true;
+        for (const schema of effect.schemas) path.add(this.#schemaName(schema));
+      }
+    }
+    // Equal to no other: what is proven on the way to a new search_path is not kept.
+    return { path: [...path], moved, version: moved === this.#moved ? this.#schemasVersion : Number.NaN };
+  }
+
+  #schemaName(schema: string): string {
+    return schema === "$user" ? this.#options.user : schema;
   }
 
   /** From now on unqualified names may mean objects of these schemas too. */
@@ -143,8 +191,12 @@ export class Authoriser {
   }
 
   addSchemas(schemas: readonly string[]): void {
+    if (!this.#moved && JSON.stringify(schemas) !== this.#firstPath) {
+      this.#moved = true;
+      this.#schemasVersion++;
+    }
     for (const schema of schemas) {
-      const name = schema === "$user" ? this.#options.user : schema;
+      const name = this.#schemaName(schema);
       if (this.#schemas.has(name)) continue;
       this.#schemas.add(name);
       this.#schemasVersion++;
@@ -152,23 +204,29 @@ export class Authoriser {
   }
 
   #ask(subject: Subject): Verdict {
-    const paths = new Set(this.#schemas);
-    for (const { session } of subject.statements) {
-      for (const effect of session) {
-        if (effect.kind === "search-path") for (const schema of effect.schemas) paths.add(schema === "$user" ? this.#options.user : schema);
-      }
-    }
+    const schemas = this.#schemasFor(subject);
+    const paths = new Set(schemas.path);
     const effects = this.#effects(subject);
     if (!effects.ok) return denied([], effects.error, effects.error.message);
     const { needs, records, ambiguous } = this.#needs(effects.value, paths);
     const barred = subject.statements.find(({ forbidden }) => forbidden !== undefined && forbidden.hazard !== OWN_TIMERS)?.forbidden;
     if (barred !== undefined) return denied(records, forbidden(barred.hazard, barred.sentence), `${barred.hazard}: ${barred.sentence}`);
     const decision = this.#options.session.decideAll(needs);
+    const { masking, refusal } =
+      decision.outcome === "deny" ? { masking: null, refusal: null } : this.#masking.decide(subject.statements, schemas);
+    // Nobody is asked to consent to what cannot be shown.
+    if (refusal !== null) return denied(records, refusal, `masking: ${refusal.message}`);
     switch (decision.outcome) {
       case "allow":
-        return { decision, effects: records, refusal: null };
+        return { decision, effects: records, refusal: null, masking };
       case "hold":
-        return { decision, effects: records, refusal: approvalRequired(decision), reason: `approval_required: ${decision.reason}` };
+        return {
+          decision,
+          effects: records,
+          refusal: approvalRequired(decision),
+          reason: `approval_required: ${decision.reason}`,
+          masking,
+        };
       case "deny": {
         const hint =
           ambiguous === undefined ? undefined : `"${ambiguous}" is not qualified, so it was asked for in ${[...paths].join(", ")}.`;

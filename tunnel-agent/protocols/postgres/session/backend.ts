@@ -4,7 +4,7 @@
  * parameter values (output.ts). Rows and copy data stream through, checked as they pass.
  */
 import { unreachable } from "../../../../protocol/result.ts";
-import { decodeBackend, type BackendMessage } from "../codec/backend.ts";
+import { decodeBackend, type BackendMessage, type FieldDescription } from "../codec/backend.ts";
 import { checkDataRow, DataRowScanner } from "../codec/data-row.ts";
 import type { FrameHandler, Handling, Verdict } from "../codec/framing.ts";
 import { B, printType } from "../codec/types.ts";
@@ -12,6 +12,9 @@ import { SQLSTATE, type Refusal } from "../refusal.ts";
 import type { Core } from "./core.ts";
 import { onError, onNotice, onNotification, onParameterStatus } from "./said.ts";
 import { onCommandComplete, onCopyResponse, onReady, running } from "./running.ts";
+import { onCopyOutData, onCopyOutDone } from "./copy-out.ts";
+import { describedRows, endOutput, handlingOf, masks, outputOf, passRow } from "./results.ts";
+import { MAX_MASKED_ROW_BYTES } from "../../../../protocol/limits.ts";
 
 /** Bytes of a message that is gathered before it is looked at. */
 const MAX_DESCRIPTION = 512 * 1024;
@@ -94,11 +97,14 @@ export class BackendSide implements FrameHandler {
     const { row_bytes: row, result_bytes: result } = core.options.limits;
     if (length > row) return this.#overLimit(`a row of ${length} bytes; the limit is ${row}`);
     if (result !== undefined && run.command.bytes > result) return this.#overLimit(`a result of more than ${result} bytes`);
-    if (type === B.DataRow) {
-      run.phase = "rows";
-      this.#row.begin(length);
-    }
-    return "stream";
+    const output = outputOf(core, run);
+    if (output === null) return "halt";
+    if (masks(output) && length > MAX_MASKED_ROW_BYTES)
+      return this.#overLimit(`a row of ${length} bytes to mask; the limit is ${MAX_MASKED_ROW_BYTES}`);
+    if (type === B.CopyData) return handlingOf(output, length);
+    run.phase = "rows";
+    this.#row.begin(length);
+    return handlingOf(output, length);
   }
 
   #overLimit(what: string): "skip" {
@@ -127,9 +133,25 @@ export class BackendSide implements FrameHandler {
   }
 
   message(type: number, body: Buffer): Verdict {
+    if (type === B.DataRow) return this.#wholeRow(body);
+    if (type === B.CopyData) return this.#wholeCopy(body);
     const decoded = decodeBackend(type, body);
     if (!decoded.ok) return this.#violated(decoded.error);
     return this.#due(decoded.value) ?? this.#violated(`${decoded.value.type} is not due`);
+  }
+
+  /** A row that is masked or recorded; `head` has seen to it that it is due. */
+  #wholeRow(body: Buffer): Verdict {
+    if (!this.#columns(checkDataRow(body, 0, body.length))) return "halt";
+    const run = running(this.#core.front);
+    const output = run?.output;
+    if (run === null || output === null || output === undefined) return this.#violated("a DataRow is not due");
+    return passRow(this.#core, output, body) ?? this.#violated("malformed DataRow");
+  }
+
+  #wholeCopy(body: Buffer): Verdict {
+    const run = running(this.#core.front);
+    return (run === null ? null : onCopyOutData(this.#core, run, body)) ?? this.#violated("malformed copy data");
   }
 
   /** Null when the message is not due. */
@@ -159,25 +181,27 @@ export class BackendSide implements FrameHandler {
         front.parameters = true;
         return "pass";
       case "NoData":
-        return this.#described(-1);
+        return this.#described([], -1);
       case "RowDescription":
-        return this.#described(message.fields.length);
+        return this.#described(message.fields, message.fields.length);
       case "CommandComplete":
         return onCommandComplete(core, message.tag);
       case "EmptyQueryResponse":
         return onCommandComplete(core, null);
       case "PortalSuspended": {
         if (front?.kind !== "execute" || (front.phase !== "rows" && front.phase !== "idle")) return null;
+        endOutput(core, front);
         core.outcomes.completed(front.command);
         return this.#answers(true);
       }
       case "CopyInResponse":
       case "CopyOutResponse":
-        return onCopyResponse(core, message.type === "CopyInResponse" ? "in" : "out");
+        return onCopyResponse(core, message.type === "CopyInResponse" ? "in" : "out", message.format, message.columns.length);
       case "CopyDone": {
         const run = running(front);
         if (run === null || run.phase !== "copy-out") return null;
         run.phase = "copy-done";
+        if (!onCopyOutDone(core, run)) return this.#violated("malformed copy data");
         return core.instead?.dropping === true ? "drop" : "pass";
       }
       case "Authentication":
@@ -196,16 +220,20 @@ export class BackendSide implements FrameHandler {
     return "pass";
   }
 
-  #described(columns: number): Verdict | null {
+  #described(fields: readonly FieldDescription[], columns: number): Verdict | null {
     const { front } = this.#core;
     switch (front?.kind) {
       case "describe-statement":
+        front.statement.fields = fields;
         return this.#answers(front.parameters);
       case "describe-portal":
+      case "layout":
         front.portal.columns = columns;
-        return this.#answers(true);
+        front.portal.fields = fields;
+        return this.#answers(true) === "pass" && front.kind === "layout" ? "drop" : "pass";
       case "query":
         if (columns < 0 || front.phase !== "idle") return null;
+        if (describedRows(this.#core, front, fields) === null) return "halt";
         front.phase = "rows";
         front.columns = columns;
         return "pass";

@@ -11,9 +11,12 @@ import { writeFields, writeReadyForQuery, type TransactionStatus } from "../code
 import { writeBare, writeDescribe } from "../codec/frontend.ts";
 import { MessageWriter } from "../codec/writer.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
+import type { RowMasker } from "../masking/rows.ts";
 import { Authoriser, type Verdict } from "./authorise.ts";
+import { SessionMasking } from "./masking.ts";
 import { Names, type TrackedPortal } from "./names.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Plans } from "./plans.ts";
 import type { Command, Expected, MachineOptions, SessionEvent } from "./types.ts";
 
 /** Replies outstanding before the client has to wait. */
@@ -33,6 +36,10 @@ export class Core {
   readonly names = new Names();
   readonly authoriser: Authoriser;
   readonly outcomes: Outcomes;
+  readonly masking: SessionMasking;
+  readonly plans: Plans;
+  /** What is to be done once the catalogue is loaded; nothing else of the client is looked at before. */
+  loading: (() => void) | null = null;
   /** As the backend last said, which is what the client was last told. */
   status: TransactionStatus = "I";
   ended = false;
@@ -63,6 +70,8 @@ export class Core {
   readonly #queue: Expected[] = [];
   readonly #toClient = new MessageWriter();
   readonly #toTarget = new MessageWriter();
+  /** Holds masked rows that were not yet handed on; while there are any, nothing is in `#toClient`. */
+  #masked: RowMasker | null = null;
   #events: SessionEvent[] = [];
   /** Set by machine.ts: hand on what passes untouched, so that our words come after it. */
   flushToClient: () => void = () => undefined;
@@ -70,7 +79,9 @@ export class Core {
 
   constructor(options: MachineOptions) {
     this.options = options;
-    this.authoriser = new Authoriser(options, this.names);
+    this.masking = new SessionMasking(options.masking, options.session, options.target, this.names);
+    this.plans = new Plans(options.session.maskingKey);
+    this.authoriser = new Authoriser(options, this.names, this.masking);
     this.since = options.session.monotonic();
     this.outcomes = new Outcomes(options.session);
   }
@@ -83,7 +94,18 @@ export class Core {
 
   say(write: (writer: MessageWriter) => void): void {
     this.flushToClient();
+    if (this.#masked !== null) this.#flushClient();
     write(this.#toClient);
+  }
+
+  /** A row as its masker makes it. False: it is malformed, and nothing was said. */
+  sayRow(masker: RowMasker, body: Buffer): boolean {
+    this.flushToClient();
+    if (this.#masked !== masker) {
+      this.#flushClient();
+      this.#masked = masker;
+    }
+    return masker.append(body);
   }
 
   tell(write: (writer: MessageWriter) => void): void {
@@ -102,6 +124,12 @@ export class Core {
   }
 
   #flushClient(): void {
+    if (this.#masked !== null) {
+      const rows = this.#masked.take();
+      this.#masked = null;
+      if (rows !== null) this.#events.push({ type: "to-client", bytes: rows });
+      return;
+    }
     const bytes = this.#toClient.take();
     if (bytes !== null) this.#events.push({ type: "to-client", bytes });
   }
@@ -164,7 +192,16 @@ export class Core {
 
   /** Whether the client's next message may be looked at. */
   get mustWait(): boolean {
-    return this.ended || this.leaving || this.barrier !== null || this.cancelling || this.#queue.length >= MAX_PIPELINE;
+    return (
+      this.ended || this.loading !== null || this.leaving || this.barrier !== null || this.cancelling || this.#queue.length >= MAX_PIPELINE
+    );
+  }
+
+  /** Has the catalogue loaded, and then goes on with `then`. */
+  load(then: () => void): void {
+    this.loading = then;
+    this.#flushTarget();
+    this.#events.push({ type: "load-catalogue" });
   }
 
   // ── recording ──
@@ -173,6 +210,7 @@ export class Core {
   record(via: string, sql: RecordedSql, verdict: Verdict, controlsTransaction = false): Command | null {
     const { session, streamId } = this.options;
     const { decision } = verdict;
+    if (verdict.masking?.touches === true) this.masking.touched = true;
     try {
       const number = session.recorder.command({
         stream: streamId,

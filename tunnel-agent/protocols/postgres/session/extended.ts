@@ -18,7 +18,7 @@ import {
   type Parse,
 } from "../codec/frontend.ts";
 import { ok } from "../../../../protocol/result.ts";
-import { notRecorded, SQLSTATE, unknownPortal, unknownStatement, type Refusal } from "../refusal.ts";
+import { notRecorded, rulesChanged, SQLSTATE, unknownPortal, unknownStatement, type Refusal } from "../refusal.ts";
 import { denied, type KnownSql } from "./authorise.ts";
 import type { Core, RecordedSql } from "./core.ts";
 import { MAX_NAME_BYTES, MAX_NAMES, type TrackedPortal, type TrackedStatement } from "./names.ts";
@@ -49,7 +49,8 @@ function forward(core: Core, write: Parameters<Core["tell"]>[0], expected: Expec
   core.expect(expected);
 }
 
-export function onParse(core: Core, message: Parse): void {
+/** `loaded`: the catalogue was loaded for it just now. */
+export function onParse(core: Core, message: Parse, loaded = false): void {
   if (core.discarding) return;
   const { statement: name, sql } = message;
   const problem = nameProblem(core, name, core.names.statements);
@@ -62,10 +63,11 @@ export function onParse(core: Core, message: Parse): void {
   const known = core.authoriser.know(sql);
   if (!known.ok) return refuseRecorded(core, known.error, known.error.verdict, refuse, "parse");
   const { text, digest, analysed, subject } = known.value;
+  if (!loaded && core.authoriser.mustLoad(subject)) return core.load(() => onParse(core, message, true));
   const verdict = core.authoriser.decide(subject);
   if (verdict.refusal !== null) return refuseRecorded(core, { text, digest, shape: analysed.shape }, verdict, refuse, "parse");
   // A failed Parse leaves no unnamed statement behind (exec_parse_message drops it first); a named one stays as it was.
-  const undo = core.names.setStatement(name, { known: known.value, subject });
+  const undo = core.names.setStatement(name, { known: known.value, subject, fields: null });
   forward(core, (writer) => writeParse(writer, message), { kind: "parse", name, undo });
 }
 
@@ -74,12 +76,16 @@ function recorded(statement: TrackedStatement, digest: string, parameters: Recor
   return { text, digest, shape: analysed.shape, parameters };
 }
 
-export function onBind(core: Core, message: Bind): void {
+export function onBind(core: Core, message: Bind, loaded = false): void {
   if (core.discarding) return;
   const statement = core.names.statements.get(message.statement);
   if (statement === undefined) return refuseExtended(core, unknownStatement(message.statement));
   const problem = nameProblem(core, message.portal, core.names.portals);
   if (problem !== null) return refuseExtended(core, problem);
+  if (!loaded && core.authoriser.mustLoad(statement.subject)) {
+    const kept = { ...message, parameters: message.parameters.map((parameter) => (parameter === null ? null : Buffer.from(parameter))) };
+    return core.load(() => onBind(core, kept, true));
+  }
   const { session } = core.options;
   const parameters = recordParameters(message, session.maskText);
   const digest = parameters === undefined ? statement.known.digest : session.digest(digestedBytes(statement.known.digest, message));
@@ -90,10 +96,33 @@ export function onBind(core: Core, message: Bind): void {
   if (command === null) return refuseExtended(core, notRecorded);
   core.outcomes.forwarded(command);
   const bound = { command, policyVersion: session.policyVersion() };
-  const portal: TrackedPortal = { statement, parameters, digest, columns: -1, bound, declared: false };
+  const { epoch } = core.masking;
+  const portal: TrackedPortal = {
+    statement,
+    parameters,
+    digest,
+    columns: -1,
+    fields: null,
+    laidOut: false,
+    epoch,
+    formats: message.resultFormats,
+    bound,
+    declared: false,
+  };
   const undo = core.names.setPortal(message.portal, portal);
   core.bound.push(portal);
   forward(core, (writer) => writeBind(writer, message), { kind: "bind", command, undo });
+  if (core.masking.active) layOut(core, message.portal, portal);
+}
+
+/** Our own Describe of a portal, after its Bind: what its rows hold is known before they come, whatever the client asks (PG-18). */
+function layOut(core: Core, name: string, portal: TrackedPortal): void {
+  if (portal.laidOut) return;
+  portal.laidOut = true;
+  const undo = (): void => {
+    portal.laidOut = false;
+  };
+  forward(core, (writer) => writeDescribe(writer, "P", name), { kind: "layout", portal, undo });
 }
 
 /** The statement's digest, then each parameter with its length: equal only for equal text and equal parameters. */
@@ -111,27 +140,48 @@ function digestedBytes(statementDigest: string, message: Bind): Buffer {
 export function onDescribe(core: Core, space: NameSpace, name: string): void {
   if (core.discarding) return;
   if (space === "S") {
-    if (!core.names.statements.has(name)) return refuseExtended(core, unknownStatement(name));
-    return forward(core, (writer) => writeDescribe(writer, "S", name), { kind: "describe-statement", parameters: false });
+    const statement = core.names.statements.get(name);
+    if (statement === undefined) return refuseExtended(core, unknownStatement(name));
+    return forward(core, (writer) => writeDescribe(writer, "S", name), {
+      kind: "describe-statement",
+      statement,
+      parameters: false,
+    });
   }
   const portal = core.names.portals.get(name);
   if (portal === undefined) return refuseExtended(core, unknownPortal(name));
   forward(core, (writer) => writeDescribe(writer, "P", name), { kind: "describe-portal", portal });
 }
 
-export function onExecute(core: Core, name: string, maxRows: number): void {
+export function onExecute(core: Core, name: string, maxRows: number, loaded = false): void {
   if (core.discarding) return;
   const portal = core.names.portals.get(name);
   if (portal === undefined) return refuseExtended(core, unknownPortal(name));
   const { statement } = portal;
+  if (!loaded && core.authoriser.mustLoad(statement.subject)) return core.load(() => onExecute(core, name, maxRows, true));
   const verdict = core.authoriser.decide(statement.subject);
   const sql = recorded(statement, portal.digest, portal.parameters);
   if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, (refusal) => refuseExtended(core, refusal), "extended");
+  if (portal.epoch !== core.masking.epoch) {
+    const refused = denied(verdict.effects, rulesChanged, rulesChanged.message);
+    return refuseRecorded(core, sql, refused, (refusal) => refuseExtended(core, refusal), "extended");
+  }
   const command = continued(core, portal) ?? core.record("extended", sql, verdict, statement.known.controlsTransaction);
   if (command === null) return refuseExtended(core, notRecorded);
   core.outcomes.forwarded(command);
   core.authoriser.extendSearchPath(statement.subject.statements);
-  const expected: Expected = { kind: "execute", portal, command, known: statement.known, done: 0, phase: "idle", columns: portal.columns };
+  if (core.masking.active) layOut(core, name, portal);
+  const expected: Expected = {
+    kind: "execute",
+    portal,
+    command,
+    known: statement.known,
+    done: 0,
+    phase: "idle",
+    columns: portal.columns,
+    masking: verdict.masking ?? null,
+    output: null,
+  };
   forward(core, (writer) => writeExecute(writer, name, maxRows), expected);
   if (statement.subject.barrier) {
     core.tell((writer) => writeBare(writer, "Flush"));

@@ -108,6 +108,15 @@ export class SessionMachine {
     });
   }
 
+  /** The catalogue was loaded, or could not be. */
+  catalogueLoaded(): SessionEvent[] {
+    return this.#turn(() => {
+      const { loading } = this.#core;
+      this.#core.loading = null;
+      loading?.();
+    });
+  }
+
   /** The client asked for a cancel on another connection (PG-11). */
   cancel(): SessionEvent[] {
     return this.#turn(() => {

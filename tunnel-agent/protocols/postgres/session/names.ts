@@ -3,6 +3,7 @@
  * protocol (Parse, Bind, Close) share both namespaces (PG-16, PG-19), so one map of each mirrors them. What is not
  * here is unknown, and unknown is refused: a stale entry only leads to the server's own error.
  */
+import type { FieldDescription } from "../codec/backend.ts";
 import type { Statement } from "../sql/types.ts";
 import type { KnownSql, Subject } from "./authorise.ts";
 import type { Command } from "./types.ts";
@@ -17,6 +18,8 @@ export interface TrackedStatement {
   readonly known: KnownSql;
   /** What running it does. */
   readonly subject: Subject;
+  /** Its result's columns, once a client had it described. */
+  fields: readonly FieldDescription[] | null;
 }
 
 export interface TrackedPortal {
@@ -25,6 +28,14 @@ export interface TrackedPortal {
   readonly digest: string;
   /** Columns of its result, once described. */
   columns: number;
+  /** The same in full, with the formats that its rows come in. */
+  fields: readonly FieldDescription[] | null;
+  /** Our own Describe of it is on its way or answered. */
+  laidOut: boolean;
+  /** The masking rules that it was opened under. */
+  readonly epoch: number;
+  /** Result format codes as Bind gave them: none, one for all, or one a column. */
+  readonly formats: readonly number[];
   /** The command that its Bind recorded, for the first Execute before the next Sync. */
   bound: { readonly command: Command; readonly policyVersion: number } | null;
   /** Declared by SQL: may outlive its transaction (WITH HOLD). */
@@ -59,11 +70,11 @@ export class Names {
   }
 
   /** What a completed statement did to the names. */
-  apply(statement: Statement, known: KnownSql, subject: (statement: Statement) => Subject): void {
+  apply(statement: Statement, known: KnownSql, subject: (statement: Statement) => Subject, epoch: number): void {
     for (const effect of statement.session) {
       switch (effect.kind) {
         case "prepare":
-          this.statements.set(effect.name, { known, subject: subject(statement) });
+          this.statements.set(effect.name, { known, subject: subject(statement), fields: null });
           break;
         case "deallocate":
           if (effect.name === null) this.statements.clear();
@@ -71,10 +82,14 @@ export class Names {
           break;
         case "declare-cursor":
           this.portals.set(effect.name, {
-            statement: { known, subject: subject(statement) },
+            statement: { known, subject: subject(statement), fields: null },
             parameters: undefined,
             digest: known.digest,
             columns: -1,
+            fields: null,
+            laidOut: false,
+            epoch,
+            formats: [],
             bound: null,
             declared: true,
           });

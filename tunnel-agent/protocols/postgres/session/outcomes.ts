@@ -37,6 +37,7 @@ export class Outcomes {
       rows: undefined,
       bytes: 0,
       notices: 0,
+      masked: new Map(),
       listed: false,
       controlsTransaction,
     };
@@ -128,6 +129,7 @@ export class Outcomes {
         ...(command.tags.length === 0 ? {} : { tag: command.tags.join("; ") }),
         ...(command.rows === undefined ? {} : { rows: command.rows }),
         ...(command.bytes === 0 ? {} : { bytes: command.bytes }),
+        ...(command.masked.size === 0 ? {} : { masked: Object.fromEntries(command.masked) }),
         ms: elapsed(command),
       });
     }
@@ -144,6 +146,7 @@ export class Outcomes {
           status: failed ? (command.status ?? "unknown") : "unknown",
           ...(command.code === undefined ? {} : { code: command.code }),
           ...(command.tags.length === 0 ? {} : { tag: command.tags.join("; ") }),
+          ...(command.masked.size === 0 ? {} : { masked: Object.fromEntries(command.masked) }),
           ms: command.endedAt === null ? Math.max(0, this.#session.monotonic() - command.startedAt) : elapsed(command),
         });
       }

@@ -9,10 +9,12 @@ import { isTag } from "../output.ts";
 import type { Statement } from "../sql/types.ts";
 import { innerSubject } from "./authorise.ts";
 import { beginCopyIn } from "./copy.ts";
+import { beginCopyOut } from "./copy-out.ts";
 import type { Core } from "./core.ts";
+import { endOutput } from "./results.ts";
 import type { Expected } from "./types.ts";
 
-type RunningNow = Extract<Expected, { kind: "query" | "execute" }>;
+export type RunningNow = Extract<Expected, { kind: "query" | "execute" }>;
 
 export function running(expected: Expected | undefined): RunningNow | null {
   return expected?.kind === "query" || expected?.kind === "execute" ? expected : null;
@@ -30,6 +32,7 @@ export function onCommandComplete(core: Core, tag: string | null): Verdict | nul
     core.fatal(core.instead.refusal);
     return "halt";
   }
+  endOutput(core, run);
   const statements = statementsOf(run);
   if (tag === null ? statements.length > 0 || run.phase !== "idle" : !isTag(tag) || run.done >= statements.length) return null;
   const statement = statements[run.done];
@@ -37,7 +40,8 @@ export function onCommandComplete(core: Core, tag: string | null): Verdict | nul
     run.done++;
     core.outcomes.tagged(run.command, tag);
     if (statement.node === "ListenStmt") core.listening = true;
-    core.names.apply(statement, run.known, innerSubject);
+    core.names.apply(statement, run.known, innerSubject, core.masking.epoch);
+    core.masking.completed(statement);
   }
   run.phase = "idle";
   run.columns = -1;
@@ -48,12 +52,13 @@ export function onCommandComplete(core: Core, tag: string | null): Verdict | nul
   return "pass";
 }
 
-export function onCopyResponse(core: Core, direction: "in" | "out"): Verdict | null {
+/** `format`: 0 text, 1 binary. */
+export function onCopyResponse(core: Core, direction: "in" | "out", format: number, columns: number): Verdict | null {
   const run = running(core.front);
   if (run === null || run.phase !== "idle" || statementsOf(run)[run.done]?.copy !== direction) return null;
   if (direction === "out") {
     run.phase = "copy-out";
-    return "pass";
+    return beginCopyOut(core, run, format, columns) ? "pass" : "halt";
   }
   run.phase = "copy-in";
   beginCopyIn(core);
@@ -73,7 +78,10 @@ export function onReady(core: Core, status: TransactionStatus): Verdict | null {
   core.outcomes.ready(before, status);
   core.instead = null;
   core.answered();
-  if (status === "I" && core.idle && core.segmentSince === null) core.names.endTransaction();
+  if (status === "I" && core.idle && core.segmentSince === null) {
+    core.names.endTransaction();
+    core.masking.touched = false;
+  }
   const said = core.readyStatus;
   if (said === status) return "pass";
   if (said !== null) core.say((writer) => writeReadyForQuery(writer, said));

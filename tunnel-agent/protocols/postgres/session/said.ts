@@ -4,19 +4,31 @@
  */
 import { writeFields, writeNotification, writeParameterStatus, type ErrorFields } from "../codec/backend.ts";
 import type { Verdict } from "../codec/framing.ts";
-import { filterFields, isFatal, mayReport } from "../output.ts";
+import { filterFields, isFatal, mayReport, type Telling } from "../output.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
 import { copyFailed } from "./copy.ts";
 import type { Core } from "./core.ts";
+import { endOutput } from "./results.ts";
 import { running } from "./running.ts";
 import { parseSearchPath } from "./search-path.ts";
 
 /** Notices that one command may cause at the client; a trigger can raise one a row (PG-27). */
 const MAX_NOTICES = 100;
 
+/** RAISE NOTICE and RAISE WARNING without a code of their own. */
+const SPOKEN = new Set(["00000", "01000"]);
+
+/** How much of the target's words may be told now. */
+const toldOf = (core: Core): Telling =>
+  core.masking.quiet
+    ? { kind: "condition", knows: (schema, table, column) => core.masking.knows(schema, table, column) }
+    : { kind: "text", maskText: core.options.session.maskText };
+
 export function onNotice(core: Core, fields: ErrorFields): Verdict | null {
-  const filtered = filterFields(fields, core.options.session.maskText);
+  const filtered = filterFields(fields, toldOf(core));
   if (filtered === null) return null;
+  // A notice of its own making is all words, and they may quote anything.
+  if (core.masking.quiet && SPOKEN.has(filtered.get("C") ?? "")) return "drop";
   const command = running(core.front)?.command;
   if (command !== undefined && ++command.notices > MAX_NOTICES) return "drop";
   core.say((writer) => writeFields(writer, "NoticeResponse", filtered));
@@ -51,11 +63,12 @@ export function onParameterStatus(core: Core, name: string, value: string): Verd
 }
 
 export function onError(core: Core, fields: ErrorFields): Verdict | null {
-  const filtered = filterFields(fields, core.options.session.maskText);
+  const filtered = filterFields(fields, toldOf(core));
   if (filtered === null) return null;
   const code = filtered.get("C") ?? "";
   const { front } = core;
   const run = running(front);
+  if (run !== null) endOutput(core, run);
   if (isFatal(fields)) {
     if (run !== null) core.outcomes.failed(run.command, code);
     core.say((writer) => writeFields(writer, "ErrorResponse", filtered));
@@ -92,6 +105,7 @@ export function onError(core: Core, fields: ErrorFields): Verdict | null {
     case "close":
     case "describe-statement":
     case "describe-portal":
+    case "layout":
       skip(core, said);
       break;
   }

@@ -9,7 +9,8 @@ import { denied } from "./authorise.ts";
 import type { Core } from "./core.ts";
 import type { Expected } from "./types.ts";
 
-export function onQuery(core: Core, sql: string): void {
+/** `loaded`: the catalogue was loaded for it just now. */
+export function onQuery(core: Core, sql: string, loaded = false): void {
   if (core.discarding) return;
   const known = core.authoriser.know(sql);
   if (!known.ok) {
@@ -18,6 +19,7 @@ export function onQuery(core: Core, sql: string): void {
     return;
   }
   const { text, digest, analysed, subject, controlsTransaction } = known.value;
+  if (!loaded && core.authoriser.mustLoad(subject)) return core.load(() => onQuery(core, sql, true));
   const verdict = core.authoriser.decide(subject);
   const sqlRecord = { text, digest, shape: analysed.shape };
   if (verdict.refusal !== null) {
@@ -34,7 +36,16 @@ export function onQuery(core: Core, sql: string): void {
   core.names.dropUnnamed();
   core.tell((writer) => writeQuery(writer, sql));
   core.segmentSince = null;
-  const expected: Expected = { kind: "query", command, known: known.value, done: 0, phase: "idle", columns: -1 };
+  const expected: Expected = {
+    kind: "query",
+    command,
+    known: known.value,
+    done: 0,
+    phase: "idle",
+    columns: -1,
+    masking: verdict.masking ?? null,
+    output: null,
+  };
   core.expect(expected);
   core.barrier = expected;
 }

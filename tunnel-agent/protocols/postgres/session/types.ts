@@ -4,11 +4,14 @@
 import type { Result } from "../../../../protocol/result.ts";
 import type { SessionContext } from "../../../session.ts";
 import type { TransactionStatus } from "../codec/backend.ts";
-import type { Limits } from "../config.ts";
+import type { Limits, RecordResults } from "../config.ts";
+import type { MaskCounts } from "../masking/types.ts";
 import type { Refusal } from "../refusal.ts";
 import type { AnalysedSql, SqlRefusal } from "../sql/types.ts";
 import type { KnownSql } from "./authorise.ts";
-import type { TrackedPortal } from "./names.ts";
+import type { MaskingOptions, SubjectMasking } from "./masking.ts";
+import type { TrackedPortal, TrackedStatement } from "./names.ts";
+import type { Output } from "./results.ts";
 
 /** What the machine wants done, in order. */
 export type SessionEvent =
@@ -16,11 +19,16 @@ export type SessionEvent =
   | { readonly type: "to-target"; readonly bytes: Buffer }
   /** Cancel what the backend is running; `cancelDone()` tells the machine when the target has taken the request. */
   | { readonly type: "cancel" }
+  /** Load the catalogue; `catalogueLoaded()` tells the machine when that was done, or could not be. */
+  | { readonly type: "load-catalogue" }
   /** The conversation is over: close both sides after what was said. `abandon`: the backend may still be running something. */
   | { readonly type: "end"; readonly reason: string; readonly abandon: boolean };
 
 export interface MachineOptions {
-  readonly session: Pick<SessionContext, "decideAll" | "policyVersion" | "maskText" | "digest" | "recorder" | "monotonic">;
+  readonly session: Pick<
+    SessionContext,
+    "decideAll" | "policyVersion" | "masking" | "maskingKey" | "maskText" | "digest" | "recorder" | "monotonic"
+  >;
   readonly streamId: number;
   /** The target's name, for resources. */
   readonly target: string;
@@ -28,6 +36,9 @@ export interface MachineOptions {
   readonly user: string;
   readonly searchPath: readonly string[];
   readonly limits: Limits;
+  readonly recordResults: RecordResults;
+  /** Absent: results pass as they are, whatever masking.yaml says. */
+  readonly masking?: MaskingOptions | undefined;
   readonly analyse: (sql: string) => Result<AnalysedSql, SqlRefusal>;
   /** A statement name that no client can guess and the backend does not know: describing it makes the backend fail. */
   readonly poison: string;
@@ -58,6 +69,8 @@ export interface Command {
   rows: number | undefined;
   bytes: number;
   notices: number;
+  /** Values masked in its results, by class. */
+  readonly masked: MaskCounts;
   /** Waits for ReadyForQuery to have its outcome recorded. */
   listed: boolean;
   /** Holds BEGIN, COMMIT or their like, so that an error after it does not undo it. */
@@ -76,6 +89,10 @@ export interface Running {
   phase: Phase;
   /** -1: not known yet. */
   columns: number;
+  /** What was proven of its results; null: nothing is masked here. */
+  readonly masking: SubjectMasking | null;
+  /** What the result that is coming in goes through; null: none has begun. */
+  output: Output | null;
 }
 
 /**
@@ -88,8 +105,10 @@ export type Expected =
   | { readonly kind: "parse"; readonly name: string; readonly undo: () => void }
   | { readonly kind: "bind"; readonly command: Command; readonly undo: () => void }
   | { readonly kind: "close"; readonly undo: () => void }
-  | { readonly kind: "describe-statement"; parameters: boolean }
+  | { readonly kind: "describe-statement"; readonly statement: TrackedStatement; parameters: boolean }
   | { readonly kind: "describe-portal"; readonly portal: TrackedPortal }
+  /** Our own Describe, which tells how the portal's rows are to be masked; the client hears nothing of it (PG-18). */
+  | { readonly kind: "layout"; readonly portal: TrackedPortal; readonly undo: () => void }
   /** Our own message that must fail: the client gets `refusal` in the failure's place; null: it was told before. */
   | { readonly kind: "poison"; readonly refusal: Refusal | null }
   | { readonly kind: "sync" };

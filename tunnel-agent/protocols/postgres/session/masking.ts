@@ -1,0 +1,273 @@
+/**
+ * What masking makes of each statement of one session, under the rules and the catalogue of this moment: passes, is
+ * refused, or must wait until the catalogue is loaded. Where no class concerns the target, it costs one comparison.
+ *
+ * What is proven of a statement is kept for as long as catalogue, rules, unmasked classes and schemas stay the same. A
+ * statement that only names another (EXECUTE, FETCH) is proven by that one.
+ *
+ * Does not touch results (results.ts) and loads nothing: the shell does, when it is asked to.
+ */
+import { rulesFor } from "../../../../policy/masking.ts";
+import type { MaskingRules } from "../../../../policy/types.ts";
+import type { SessionContext } from "../../../session.ts";
+import type { Catalogue } from "../catalogue/types.ts";
+import type { PlanOptions, Unprovable } from "../masking/plan.ts";
+import type { MaskingVerdict } from "../masking/types.ts";
+import { withoutClasses } from "../masking/unmasked.ts";
+import { catalogueMissing, notInCatalogue, notProvable, type Refusal } from "../refusal.ts";
+import type { Effect, Statement } from "../sql/types.ts";
+import type { Names } from "./names.ts";
+
+/** Where the session's catalogue comes from. */
+export interface CatalogueSource {
+  /** The newest snapshot, classified by these rules; undefined: there is none, or something has changed since. */
+  current(rules: MaskingRules): Catalogue | undefined;
+  /** A statement may have changed what a snapshot holds. */
+  changed(): void;
+}
+
+export interface MaskingOptions {
+  readonly source: CatalogueSource;
+  readonly unprovable: Unprovable;
+  readonly prove: (statement: Statement, catalogue: Catalogue, searchPath: readonly string[]) => MaskingVerdict;
+}
+
+/** What is known of one subject's results, for as long as its command runs. */
+export interface SubjectMasking extends PlanOptions {
+  /** Statement by statement, what may be said of its result; several where a name may stand for several statements. */
+  readonly verdicts: readonly (readonly MaskingVerdict[])[];
+  /** It reads, writes or calls what could put classified values into a message (PG-26). */
+  readonly touches: boolean;
+}
+
+/** How this session sees the target's data: one object for as long as nothing about it changes. */
+export interface View {
+  readonly rules: MaskingRules;
+  /** Null: no class has columns, so only detectors are at work. */
+  readonly catalogue: Catalogue | null;
+}
+
+/** ms for which an `unmask` is repeated without asking again. */
+const UNMASK_TTL_MS = 1000;
+
+/** Statements that may do anything, so that nothing is known of the catalogue after them. */
+const OPAQUE = new Set(["CallStmt", "DoStmt"]);
+const DDL = /^pg:(?:create|alter|drop|import|comment|grant|revoke|load)/;
+
+export class SessionMasking {
+  readonly #options: MaskingOptions | undefined;
+  readonly #session: Pick<SessionContext, "masking" | "decideAll" | "policyVersion" | "monotonic">;
+  readonly #target: string;
+  readonly #names: Names;
+  #policyVersion = -1;
+  #rules: MaskingRules = { classes: [] };
+  #printed = "[]";
+  #classed = false;
+  #unmasked: { readonly until: number; readonly classes: ReadonlySet<string>; readonly key: string } | null = null;
+  #view: { readonly view: View; readonly of: Catalogue | null; readonly key: string } | null = null;
+  #proofs = new WeakMap<Statement, { readonly view: View; readonly schemas: number; readonly verdict: MaskingVerdict }>();
+  /** Grows with every change of the rules: what was opened under other rules is not read under these (PG-19). */
+  epoch = 0;
+  /** Since the transaction began, a statement touched what is classified: its errors say no more than their kind. */
+  touched = false;
+
+  constructor(
+    options: MaskingOptions | undefined,
+    session: Pick<SessionContext, "masking" | "decideAll" | "policyVersion" | "monotonic">,
+    target: string,
+    names: Names,
+  ) {
+    this.#options = options;
+    this.#session = session;
+    this.#target = target;
+    this.#names = names;
+  }
+
+  /** Whether any rule concerns this target now. */
+  get active(): boolean {
+    if (this.#options === undefined) return false;
+    const version = this.#session.policyVersion();
+    if (version !== this.#policyVersion) this.#read(version);
+    return this.#rules.classes.length > 0;
+  }
+
+  #read(version: number): void {
+    this.#policyVersion = version;
+    const rules = rulesFor(this.#session.masking(), this.#target);
+    const printed = JSON.stringify(rules.classes);
+    this.#unmasked = null;
+    if (printed === this.#printed) return;
+    this.#printed = printed;
+    this.#rules = rules;
+    this.#classed = rules.classes.some(({ columns, names }) => columns.length + names.length > 0);
+    this.#view = null;
+    this.epoch++;
+  }
+
+  /** Null: nothing is masked here. Undefined: the catalogue must be loaded first. */
+  view(): View | null | undefined {
+    const options = this.#options;
+    if (options === undefined || !this.active) return null;
+    const whole = this.#classed ? options.source.current(this.#rules) : null;
+    if (whole === undefined) return undefined;
+    const { classes, key } = this.#unmask();
+    if (this.#view?.of === whole && this.#view.key === key) return this.#view.view;
+    const rules = { classes: this.#rules.classes.filter(({ name }) => !classes.has(name)) };
+    const view: View = { rules, catalogue: whole === null ? null : withoutClasses(whole, classes) };
+    this.#view = { view, of: whole, key };
+    return view;
+  }
+
+  /** Classes that this identity may read as they are. What would need an approval stays masked. */
+  #unmask(): { readonly classes: ReadonlySet<string>; readonly key: string } {
+    const now = this.#session.monotonic();
+    if (this.#unmasked !== null && now < this.#unmasked.until) return this.#unmasked;
+    const allowed = this.#rules.classes
+      .map(({ name }) => name)
+      .filter((name) => {
+        const resource = { type: "class", target: this.#target, name } as const;
+        return this.#session.decideAll([{ action: "unmask", resource }]).outcome === "allow";
+      });
+    this.#unmasked = { until: now + UNMASK_TTL_MS, classes: new Set(allowed), key: JSON.stringify(allowed) };
+    return this.#unmasked;
+  }
+
+  /** Whether deciding these statements has to wait for the catalogue. `schemas` as in `decide`. */
+  mustLoad(statements: readonly Statement[], schemas: Schemas): boolean {
+    const view = this.view();
+    if (view === null || view?.catalogue === null) return false;
+    if (view === undefined) return true;
+    return this.#verdicts(statements, view, view.catalogue, schemas).some((some) => some.some(({ kind }) => kind === "unknown"));
+  }
+
+  /** What these statements come to; null where nothing is masked. */
+  decide(
+    statements: readonly Statement[],
+    schemas: Schemas,
+  ): { readonly masking: SubjectMasking | null; readonly refusal: Refusal | null } {
+    const options = this.#options;
+    const view = this.view();
+    if (options === undefined || view === null) return { masking: null, refusal: null };
+    if (view === undefined) return { masking: null, refusal: catalogueMissing };
+    const { rules, catalogue } = view;
+    const { unprovable } = options;
+    if (catalogue === null) {
+      return { masking: { rules, catalogue, unprovable, verdicts: statements.map(() => []), touches: false }, refusal: null };
+    }
+    const verdicts = this.#verdicts(statements, view, catalogue, schemas);
+    const touches = verdicts.some((some) => some.some(({ kind }) => kind !== "untouched")) || this.#touches(statements, catalogue, schemas);
+    const masking = { rules, catalogue, unprovable, verdicts, touches };
+    if (unprovable === "leave") return { masking, refusal: null };
+    for (const verdict of verdicts.flat()) {
+      if (verdict.kind === "unknown" && unprovable === "refuse") return { masking, refusal: notInCatalogue(verdict.what) };
+      if (verdict.kind === "unprovable" && unprovable === "refuse") return { masking, refusal: notProvable(verdict) };
+    }
+    return { masking, refusal: null };
+  }
+
+  #verdicts(statements: readonly Statement[], view: View, catalogue: Catalogue, schemas: Schemas): readonly (readonly MaskingVerdict[])[] {
+    const prepared = new Map<string, Statement>();
+    const declared = new Map<string, Statement>();
+    const prove = (statement: Statement): MaskingVerdict => this.#prove(statement, view, catalogue, schemas);
+    return statements.map((statement) => {
+      const verdicts = [prove(statement)];
+      for (const effect of statement.session) {
+        if (effect.kind === "prepare") prepared.set(effect.name, statement);
+        else if (effect.kind === "declare-cursor") declared.set(effect.name, statement);
+        else if (effect.kind === "execute") {
+          const before = this.#names.statements.get(effect.name)?.subject.statements ?? [];
+          return named(prepared.get(effect.name), before, prove, verdicts);
+        } else if (effect.kind === "use-cursor") {
+          const portal = this.#names.portals.get(effect.name);
+          if (portal !== undefined && portal.epoch !== this.epoch) return [rulesChanged];
+          return named(declared.get(effect.name), portal?.statement.subject.statements ?? [], prove, verdicts);
+        }
+      }
+      return verdicts;
+    });
+  }
+
+  #prove(statement: Statement, view: View, catalogue: Catalogue, schemas: Schemas): MaskingVerdict {
+    const before = this.#proofs.get(statement);
+    if (before !== undefined && before.view === view && before.schemas === schemas.version) return before.verdict;
+    const verdict = ambiguous(statement, catalogue, schemas) ?? this.#options?.prove(statement, catalogue, schemas.path) ?? rulesChanged;
+    this.#proofs.set(statement, { view, schemas: schemas.version, verdict });
+    return verdict;
+  }
+
+  /** Whether what these statements say beside their results could hold classified values. */
+  #touches(statements: readonly Statement[], catalogue: Catalogue, schemas: Schemas): boolean {
+    return statements.some(({ effects, session }) => {
+      if (session.some(({ kind }) => kind === "execute" || kind === "use-cursor")) return true;
+      return effects.some((effect) => this.#reaches(effect, catalogue, schemas));
+    });
+  }
+
+  #reaches({ object, action }: Effect, catalogue: Catalogue, schemas: Schemas): boolean {
+    if (action === "pg:call" || action === "pg:do") return true;
+    if (object.type !== "table") return false;
+    return placesOf(object.schema, schemas).some((schema) => {
+      const relation = catalogue.resolve(schema, object.name, schemas.path);
+      return relation !== undefined && catalogue.touchesClasses(relation.oid);
+    });
+  }
+
+  /** Whether what the target says now has to be cut to its kind. */
+  get quiet(): boolean {
+    return this.touched && this.#classed;
+  }
+
+  /** Whether a name that a message holds is one of the catalogue's. */
+  knows(schema: string, table: string, column: string | undefined): boolean {
+    const relation = this.view()?.catalogue?.resolve(schema, table, []);
+    if (relation === undefined) return false;
+    return column === undefined || [...relation.attributes.values()].some(({ name }) => name === column);
+  }
+
+  /** A statement completed. */
+  completed(statement: Statement): void {
+    if (this.#options === undefined) return;
+    if (OPAQUE.has(statement.node) || statement.effects.some(({ action }) => DDL.test(action))) this.#options.source.changed();
+  }
+}
+
+/** The schemas that an unqualified name may mean: what the search_path has been, newest last. */
+export interface Schemas {
+  readonly path: readonly string[];
+  /** More than one search_path has been in force, so their order is not known. */
+  readonly moved: boolean;
+  readonly version: number;
+}
+
+const placesOf = (schema: string | undefined, schemas: Schemas): readonly string[] => (schema === undefined ? schemas.path : [schema]);
+
+/** A name that means one relation or another, depending on a search_path that has moved, is proven under none (PG-17). */
+function ambiguous(statement: Statement, catalogue: Catalogue, schemas: Schemas): MaskingVerdict | undefined {
+  if (!schemas.moved) return undefined;
+  for (const { object } of statement.effects) {
+    if (object.type !== "table" || object.schema !== undefined) continue;
+    const found = schemas.path.map((schema) => catalogue.resolve(schema, object.name, [])).filter((relation) => relation !== undefined);
+    if (found.length < 2 || !found.some(({ oid }) => catalogue.touchesClasses(oid))) continue;
+    const sentence = `"${object.name}" may mean several relations, because the search_path has changed: qualify it.`;
+    return { kind: "unprovable", hazard: "PG-17", sentence, classes: [] };
+  }
+  return undefined;
+}
+
+const rulesChanged: MaskingVerdict = {
+  kind: "unprovable",
+  hazard: "PG-19",
+  sentence: "The masking rules have changed since this cursor was opened: open it again.",
+  classes: [],
+};
+
+/** What is said of a name's statements: the one made by this very text, and those from before, in case the text's own fails. */
+function named(
+  here: Statement | undefined,
+  before: readonly Statement[],
+  prove: (statement: Statement) => MaskingVerdict,
+  otherwise: readonly MaskingVerdict[],
+): readonly MaskingVerdict[] {
+  const statements = here === undefined ? before : [here, ...before];
+  return statements.length === 0 ? otherwise : statements.map(prove);
+}
