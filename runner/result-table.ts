@@ -18,7 +18,8 @@ function printed(value: Value | undefined): string {
   if (value === null) return "NULL";
   if (typeof value !== "string") return `(${value.bytes} bytes)`;
   const text = value.replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, " ");
-  return [...text].length > MAX_WIDTH ? `${[...text].slice(0, MAX_WIDTH - 1).join("")}…` : text;
+  const characters = Array.from(text);
+  return characters.length > MAX_WIDTH ? `${characters.slice(0, MAX_WIDTH - 1).join("")}…` : text;
 }
 
 /** Indented, and without a newline at its end. */
@@ -31,7 +32,7 @@ export function resultTable(event: ResultEvent): string {
     if (column === undefined) return `column ${i + 1}`;
     return printed(column.class === undefined ? column.name : `${column.name} [${column.class}]`);
   });
-  const widths = titles.map((title, i) => Math.max([...title].length, ...shown.map((row) => [...(row[i] ?? "")].length)));
+  const widths = titles.map((title, i) => Math.max(lengthOf(title), ...shown.map((row) => lengthOf(row[i] ?? ""))));
   const line = (cells: readonly string[]): string => `   │ ${widths.map((width, i) => pad(cells[i] ?? "", width)).join(" │ ")}`.trimEnd();
   const which = event.result === undefined ? "" : `, result ${event.result + 1}`;
   const all = rows.length > shown.length ? [`   │ … ${rows.length - shown.length} more recorded`] : [];
@@ -40,4 +41,5 @@ export function resultTable(event: ResultEvent): string {
   return [head, line(titles), ...shown.map(line), ...all, ...cut].join("\n");
 }
 
-const pad = (text: string, width: number): string => text + " ".repeat(width - [...text].length);
+const lengthOf = (text: string): number => Array.from(text).length;
+const pad = (text: string, width: number): string => text + " ".repeat(width - lengthOf(text));
