@@ -1,5 +1,5 @@
 /** What is recorded of results against a real server: nothing, a sample or all, and never in the way of the command. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { startPostgres, type PostgresServer } from "../../../support/postgres.ts";
 import { errorOf, firstColumn, letters, RawClient, serialize } from "../raw-client.ts";
 import { startGateway, type Gateway, type MemoryRecorder } from "../support.ts";
@@ -119,12 +119,12 @@ describe("a sample", () => {
     const failing = await client.query("select 1 / (3 - i) from generate_series(1, 3) i");
     expect(errorOf(failing)).toMatchObject({ C: "22012" });
     expect(recorder.results).toMatchObject([{ rows: [["0"], ["1"]] }]);
-    const { result } = recorder;
-    recorder.result = () => {
+    const full = vi.spyOn(recorder, "result").mockImplementation(() => {
       throw new Error("no space");
-    };
+    });
     const answer = await client.query("select i from generate_series(1, 200) i");
-    recorder.result = result;
+    expect(full).toHaveBeenCalled();
+    full.mockRestore();
     expect(firstColumn(answer)).toHaveLength(200);
   });
 });
