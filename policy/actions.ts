@@ -109,6 +109,11 @@ export const ACTIONS = {
     sentence: "read everybody's sessions, commands, recordings and refusals",
   },
   "session:kill": { on: GATEWAY, groups: ["gateway:admin"], sentence: "end a live session" },
+  "approval:read": {
+    on: GATEWAY,
+    groups: ["gateway:admin"],
+    sentence: "read everybody's approvals, with whole statements and parameters as they would run",
+  },
   "identity:read": { on: GATEWAY, groups: ["gateway:read", "gateway:admin"], sentence: "list identities and their state" },
   "identity:revoke": { on: GATEWAY, groups: ["gateway:admin"], sentence: "revoke or restore an identity" },
   "agent:read": { on: GATEWAY, groups: ["gateway:read", "gateway:admin"], sentence: "list agents" },

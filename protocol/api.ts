@@ -18,15 +18,21 @@
  *   GET    /v1/sessions/:id/commands  /recording  /keys  likewise
  *   GET    /v1/commands    GET /v1/refusals              session:read
  *   POST   /v1/sessions/:id/kill                         session:kill
+ *   GET    /v1/approvals   GET /v1/approvals/:id         one's own, those one may decide, or approval:read (the list: session:read too)
+ *   POST   /v1/approvals/:id/votes                       a human of a needed group; never the requester
+ *   POST   /v1/chat/slack/actions                        Slack's signature (v0, HMAC-SHA256)
+ *   POST   /v1/chat/webhook/votes                        Standard Webhooks' signature
+ *   GET    /approvals/:id                                open: a page that says how to vote, the same for every id
  *   GET    /v1/identities  POST /v1/identities/:name/revoke  /restore           identity:read, identity:revoke
  *
  * Refusals are problem+json (`ProblemJson`). Lists are pages, newest first (agents, targets and identities by
  * name), with `?limit=` (≤ 200) and `?cursor=`. Filters of sessions and commands: `identity pipeline run job target
  * action decision since until`, of sessions also `site state`, of commands `session q` (words to search); of
- * refusals `ref identity target code since until`. Times are ms since the epoch or ISO 8601.
+ * refusals `ref identity target code since until`; of approvals `state identity target session since until`. Times are ms since the epoch or ISO 8601.
  */
 import * as z from "zod";
 import { BundleFiles, TargetAnnouncement } from "./agent-control.ts";
+import { ApprovalState, VoteRecord } from "./approval.ts";
 import { BundleProblem } from "./connect.ts";
 import { EffectRecord, Outcome } from "./recording/event.ts";
 import { Workload } from "./workload.ts";
@@ -125,6 +131,45 @@ export const RefusalRow = z.object({
   path: z.string(),
 });
 export type RefusalRow = z.infer<typeof RefusalRow>;
+
+/** An approval in the list: who, what, when and how it ended. The command itself is only in the whole (`Approval`). */
+export const ApprovalRow = z.object({
+  id: z.string(),
+  kind: z.enum(["command", "plan"]),
+  mode: z.enum(["wait", "later"]),
+  /** One whose time is over is `expired`, whether or not its object has said so yet. */
+  state: ApprovalState,
+  identity: z.string(),
+  target: z.string(),
+  site: z.string(),
+  session: z.string(),
+  command: z.number().int().nullable(),
+  digest: z.string(),
+  groups: z.array(z.string()),
+  requested_at: ms,
+  expires_at: ms,
+  ended_at: ms.nullable(),
+  by: z.array(z.string()),
+  reason: z.string().nullable(),
+  used_at: ms.nullable(),
+});
+export type ApprovalRow = z.infer<typeof ApprovalRow>;
+
+/** `digest`: of the command that was shown to the voter; a vote for any other is refused. */
+export const VoteRequest = z.object({
+  vote: VoteRecord.shape.vote,
+  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  reason: z.string().min(1).max(1024).optional(),
+});
+export type VoteRequest = z.infer<typeof VoteRequest>;
+
+/** The vote counted. `needs`: what is still missing, by group; empty once the approval has ended. */
+export const VoteAnswer = z.object({
+  approval: z.string(),
+  state: ApprovalState,
+  needs: z.array(z.object({ group: z.string(), missing: z.number().int() })),
+});
+export type VoteAnswer = z.infer<typeof VoteAnswer>;
 
 export const AgentRow = z.object({
   id: z.string(),

@@ -110,6 +110,17 @@ export const ApprovalOutcome = z.object({
 });
 export type ApprovalOutcome = z.infer<typeof ApprovalOutcome>;
 
+/** What became of telling one channel of a request or its outcome. */
+export const NoticeRecord = z.object({
+  /** `slack C0123456`, `webhook hooks.example.com`. */
+  channel: z.string().max(256),
+  event: z.enum(["requested", "settled"]),
+  state: z.enum(["due", "sent", "failed", "skipped"]),
+  attempts: z.number().int().min(0),
+  error: z.string().max(512).optional(),
+});
+export type NoticeRecord = z.infer<typeof NoticeRecord>;
+
 /** The whole, as `GET /v1/approvals/:id` answers. */
 export const Approval = ApprovalRequest.extend({
   identity: name,
@@ -121,7 +132,13 @@ export const Approval = ApprovalRequest.extend({
   expires_at: ms,
   votes: z.array(VoteRecord),
   outcome: ApprovalOutcome.optional(),
-  /** When an approved `later` request ran. */
+  /** Attempts to vote that were refused after the object stopped keeping each; all are in the audit of refusals. */
+  refused_votes_not_kept: z.number().int().min(0).default(0),
+  /** When an approved `later` request ran, and the approval or plan that its consent went to. */
   used_at: ms.optional(),
+  used_by: z.string().max(64).optional(),
+  /** The earlier approval whose consent this request used up instead of asking again. */
+  consent_of: z.string().max(64).optional(),
+  notices: z.array(NoticeRecord).default([]),
 });
 export type Approval = z.infer<typeof Approval>;

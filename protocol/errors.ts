@@ -22,11 +22,13 @@ export const ERRORS = {
   agent_unknown: { status: 401, sentence: "The agent's key is not enrolled here, or was revoked." },
   enrolment_invalid: { status: 401, sentence: "The enrolment token is unknown, used or expired: ask for a new one." },
   bootstrap_invalid: { status: 401, sentence: "The bootstrap secret is wrong, or no longer accepted because a bundle is active." },
+  signature_invalid: { status: 401, sentence: "The message is not signed by a channel of this gateway, is too old, or came before." },
   // authorisation: 403
   identity_unmatched: { status: 403, sentence: "No identity in the active bundle matches this token." },
   identity_revoked: { status: 403, sentence: "This identity is revoked." },
   denied: { status: 403, sentence: "Policy does not allow this." },
   approval_required: { status: 403, sentence: "Policy requires an approval for this." },
+  vote_refused: { status: 403, sentence: "This vote does not count." },
   // not found: 404
   not_found: { status: 404, sentence: "No such thing, or not yours to see." },
   target_unknown: { status: 404, sentence: "No agent serves a target of this name." },
@@ -34,6 +36,7 @@ export const ERRORS = {
   bad_request: { status: 400, sentence: "The request was malformed." },
   bundle_invalid: { status: 422, sentence: "The bundle was refused: see problems." },
   conflict: { status: 409, sentence: "The thing has changed meanwhile: look again and retry." },
+  approval_over: { status: 409, sentence: "The approval has ended already." },
   too_large: { status: 413, sentence: "The request is larger than its limit." },
   upgrade_required: { status: 426, sentence: "This address speaks WebSocket." },
   too_many: { status: 429, sentence: "This identity has reached its quota: try again later." },

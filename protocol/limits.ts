@@ -87,6 +87,25 @@ export const MAX_PENDING_APPROVALS = 10_000;
 /** Approvals of one session whose last state its connector is told again after a reconnect. */
 export const MAX_APPROVAL_NOTICES = 100;
 
+// ── approvals ──
+/** Approvals that take votes at once, of one identity and of one session. */
+export const APPROVALS_PER_IDENTITY = 100;
+export const APPROVALS_PER_SESSION = 20;
+/** UTF-8 bytes of one request for approval as JSON: the whole command, its parameters and objects. */
+export const MAX_APPROVAL_BYTES = 1536 * 1024;
+/** Refused attempts to vote that an approval keeps; more are only in the audit. */
+export const MAX_REFUSED_VOTES = 100;
+
+// ── chat ──
+/** A signed message of a chat channel may be this old, or this far ahead, s (GW-10). */
+export const CHAT_WINDOW_S = 300;
+/** Bytes of one message from a chat channel. */
+export const MAX_CHAT_BYTES = 256 * 1024;
+/** How long one attempt to tell a chat channel may take, ms. */
+export const CHAT_TIMEOUT_MS = 10_000;
+/** Attempts to tell a chat channel of one thing. */
+export const CHAT_ATTEMPTS = 8;
+
 // ── bundles ──
 export const MAX_BUNDLE_BYTES = 512 * 1024;
 export const MAX_BUNDLE_FILES = 500;

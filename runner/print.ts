@@ -3,22 +3,13 @@
  * like come from jobs that may be hostile, so control characters and direction overrides are shown as escapes
  * (GW-13, GW-22).
  */
-
-/** C0 and C1 controls, line separators, bidirectional controls, zero-width and tag characters. */
-const UNSAFE = /[\p{Cc}\u2028\u2029\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]|[\u{e0000}-\u{e007f}]/gu;
-
-const escape = (character: string): string => {
-  const code = character.codePointAt(0) ?? 0;
-  return code <= 0xff ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
-};
+import { visibleLine, visibleLines } from "../protocol/visible.ts";
 
 /** One line: every unsafe character escaped. */
-export const plain = (text: string): string =>
-  text.replace(UNSAFE, (character) => (character === "\n" ? "\\n" : character === "\t" ? " " : escape(character)));
+export const plain = visibleLine;
 
 /** Several lines: newlines and tabs are kept. */
-export const plainLines = (text: string): string =>
-  text.replace(UNSAFE, (character) => (character === "\n" || character === "\t" ? character : escape(character)));
+export const plainLines = visibleLines;
 
 /** ms since the epoch → `2026-11-22 08:15:02Z`. */
 export const when = (ms: number | null): string => (ms === null ? "–" : `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")}Z`);

@@ -8,7 +8,9 @@ import type { GatewayEnv } from "./env.ts";
 import { forget } from "./forget.ts";
 import { problemResponse, refuseUnexpected } from "./refusal.ts";
 import { agents } from "./routes/agents.ts";
+import { approvals } from "./routes/approvals.ts";
 import { bundles } from "./routes/bundles.ts";
+import { chat } from "./routes/chat.ts";
 import { commands } from "./routes/commands.ts";
 import { connect } from "./routes/connect.ts";
 import { health } from "./routes/health.ts";
@@ -20,6 +22,7 @@ import { targets } from "./routes/targets.ts";
 import { token } from "./routes/token.ts";
 import { whoami } from "./routes/whoami.ts";
 
+export { ApprovalDO } from "./approvals.ts";
 export { IdentityDO } from "../durable-objects/identity/object.ts";
 export { SessionDO } from "../durable-objects/session/object.ts";
 export { SiteDO } from "../durable-objects/site/object.ts";
@@ -41,7 +44,22 @@ app.use(async (c, next) => {
   for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value);
 });
 
-for (const routes of [health, token, whoami, targets, connect, sockets, sessions, commands, bundles, agents, segments, identities]) {
+for (const routes of [
+  health,
+  token,
+  whoami,
+  targets,
+  connect,
+  sockets,
+  sessions,
+  commands,
+  bundles,
+  agents,
+  segments,
+  identities,
+  approvals,
+  chat,
+]) {
   app.route("/", routes);
 }
 
