@@ -195,7 +195,8 @@ export abstract class ApprovalObject extends DurableObject<Env> {
     this.#store.save(record);
     if (before.outcome === null && record.outcome !== null) {
       const now = Date.now();
-      if (facts.asker.tell === "site") this.#store.owe("site", now);
+      // A session that was refused at once does not wait.
+      if (facts.asker.tell === "site" && facts.request.mode === "wait") this.#store.owe("site", now);
       this.#store.owe("index", now);
       for (const { n, channel, event, state, ...notice } of this.#store.notices()) {
         if (event !== "requested" || state === "failed") continue;
@@ -235,7 +236,7 @@ export abstract class ApprovalObject extends DurableObject<Env> {
     try {
       switch (who) {
         case "site":
-          await this.env.SITES.getByName(asker.site).approvalSettled(request.approval, outcome);
+          await this.env.SITES.getByName(asker.site).approvalSettled(request.approval, request.session, outcome);
           break;
         case "index":
           await settleApproval(this.env.DB, request.approval, outcome, used);

@@ -8,6 +8,8 @@ export interface Line {
   readonly agent: string;
   readonly name: string;
   readonly site: string;
+  /** Public origin of the gateway, as the agent reached it. */
+  readonly gateway: string;
   readonly connection: number;
   /** Highest bundle version sent on it. */
   readonly bundle: number;

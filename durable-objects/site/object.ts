@@ -17,12 +17,14 @@ import {
   type EdgeToAgent,
   type Question,
 } from "../../protocol/agent-control.ts";
+import type { ApprovalOutcome } from "../../protocol/approval.ts";
 import { ERRORS, type ErrorCode } from "../../protocol/errors.ts";
 import { ASK_TIMEOUT_MS, MAX_AGENT_CONTROL } from "../../protocol/limits.ts";
 import { unreachable } from "../../protocol/result.ts";
 import { refusal } from "../answer.ts";
 import type { Env } from "../env.ts";
 import { logAlarm, logInfo, logWarning, reasonOf } from "../log.ts";
+import { SiteApprovals } from "./approvals.ts";
 import { ControlSockets, type Line } from "./control-sockets.ts";
 import { greet, touch } from "./greeting.ts";
 import { REDIAL_WAIT_MS, RETURN_WAIT_MS } from "./limits.ts";
@@ -56,6 +58,7 @@ export class SiteDO extends DurableObject<Env> {
   readonly #store: SiteStore;
   readonly #sockets: ControlSockets;
   readonly #sessions: SiteSessions;
+  readonly #approvals: SiteApprovals;
   readonly #questions = new Questions();
   /** Dispatches that wait for an agent's state to change. */
   readonly #waiting = new Set<() => void>();
@@ -66,6 +69,11 @@ export class SiteDO extends DurableObject<Env> {
     this.#store = new SiteStore(ctx.storage.sql);
     this.#sockets = new ControlSockets(ctx);
     this.#sessions = new SiteSessions(this.#store, env.SESSIONS, {
+      send: (agent, message) => this.#send(agent, message),
+      changed: () => this.#schedule(),
+      ended: (session) => this.#approvals.sessionEnded(session),
+    });
+    this.#approvals = new SiteApprovals(this.#store, env, {
       send: (agent, message) => this.#send(agent, message),
       changed: () => this.#schedule(),
     });
@@ -86,7 +94,14 @@ export class SiteDO extends DurableObject<Env> {
     const known = this.#store.agent(facts.agent);
     if (known?.name !== facts.name)
       this.#store.putAgent({ id: facts.agent, name: facts.name, state: known?.state ?? { kind: "gone", since: 0, expected: [] } });
-    const client = this.#sockets.accept({ agent: facts.agent, name: facts.name, site: facts.site, connection, bundle: 0 });
+    const client = this.#sockets.accept({
+      agent: facts.agent,
+      name: facts.name,
+      site: facts.site,
+      gateway: facts.gateway,
+      connection,
+      bundle: 0,
+    });
     this.#apply(facts.agent, { type: "connected", connection });
     this.#send(facts.agent, { type: "welcome", agent: facts.agent, site: facts.site, gateway: facts.gateway, now: Date.now() });
     return new Response(null, { status: 101, webSocket: client });
@@ -116,7 +131,13 @@ export class SiteDO extends DurableObject<Env> {
     const given = this.#store.session(session);
     if (given === null) return;
     this.#store.dropSession(session);
+    this.#approvals.sessionEnded(session);
     this.#send(given.agent, { type: "kill", session, code, message: message.slice(0, 1024) });
+  }
+
+  /** An approval that a session waits for has its outcome: its agent is told, if connected (otherwise it asks again). */
+  approvalSettled(approval: string, session: string, outcome: ApprovalOutcome): void {
+    this.#approvals.settled(approval, session, outcome);
   }
 
   /** To every connected agent; one that already has this version or a newer one gets nothing. Returns how many were sent it. */
@@ -167,7 +188,7 @@ export class SiteDO extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     this.#alarmAt = null;
     for (const { id } of this.#store.agents()) this.#apply(id, { type: "alarm" });
-    await this.#sessions.deliverDue();
+    await Promise.all([this.#sessions.deliverDue(), this.#approvals.deliverDue()]);
     this.#schedule();
   }
 
@@ -195,8 +216,9 @@ export class SiteDO extends DurableObject<Env> {
           logInfo("answer_to_nobody", { agent, question: message.id });
         return;
       case "approval_request":
+        return this.#approvals.requested(agent, line.site, line.gateway, message.request);
       case "approval_withdraw":
-        return;
+        return this.#approvals.withdrawn(agent, message);
       case "ended":
       case "refused":
         return this.#sessions.reported(agent, message);

@@ -19,6 +19,8 @@ interface Surroundings {
   send(agent: string, message: EdgeToAgent): boolean;
   /** What is owed, or when, has changed: the alarm must be set anew. */
   changed(): void;
+  /** The session is over and forgotten here. */
+  ended(session: string): void;
 }
 
 export class SiteSessions {
@@ -98,6 +100,7 @@ export class SiteSessions {
       else if (as === "refused") await object.agentRefused(agent, end.code, end.message);
       else await object.agentEnded(agent, end.code, end.message, end.at);
       this.#store.dropSession(id);
+      this.#around.ended(id);
     } catch (thrown) {
       logWarning("end_not_delivered", { session: id, agent, reason: reasonOf(thrown) });
       const attempts = end.attempts + 1;

@@ -32,6 +32,10 @@ export class SiteStore {
       CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, agent TEXT NOT NULL, end TEXT, due INTEGER) STRICT;
       CREATE INDEX IF NOT EXISTS sessions_by_agent ON sessions (agent);
       CREATE INDEX IF NOT EXISTS sessions_by_due ON sessions (due) WHERE due IS NOT NULL;
+      CREATE TABLE IF NOT EXISTS approvals (
+        id TEXT PRIMARY KEY, session TEXT NOT NULL, waits INTEGER NOT NULL, withdrawal TEXT, due INTEGER, attempts INTEGER NOT NULL DEFAULT 0) STRICT;
+      CREATE INDEX IF NOT EXISTS approvals_by_session ON approvals (session);
+      CREATE INDEX IF NOT EXISTS approvals_by_due ON approvals (due) WHERE due IS NOT NULL;
       CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     `);
   }
@@ -92,8 +96,11 @@ export class SiteStore {
       .map(toSession);
   }
 
+  /** Of ends and of withdrawals. */
   firstDue(): number | null {
-    return this.#sql.exec<{ due: number | null }>("SELECT MIN(due) AS due FROM sessions").one().due;
+    return this.#sql
+      .exec<{ due: number | null }>("SELECT MIN(due) AS due FROM (SELECT due FROM sessions UNION ALL SELECT due FROM approvals)")
+      .one().due;
   }
 
   putSession({ id, agent, end }: SiteSession): void {
@@ -109,5 +116,45 @@ export class SiteStore {
 
   dropSession(id: string): void {
     this.#sql.exec("DELETE FROM sessions WHERE id = ?", id);
+  }
+
+  // ── approvals of sessions, until they are settled or the session is over ──
+
+  /** `waits`: the session waits for it. One that is there stays as it is. */
+  putApproval(id: string, session: string, waits: boolean): void {
+    this.#sql.exec("INSERT OR IGNORE INTO approvals (id, session, waits) VALUES (?, ?, ?)", id, session, waits ? 1 : 0);
+  }
+
+  dropApproval(id: string): void {
+    this.#sql.exec("DELETE FROM approvals WHERE id = ?", id);
+  }
+
+  isApprovalOf(id: string, session: string): boolean {
+    return this.#sql.exec("SELECT 1 FROM approvals WHERE id = ? AND session = ?", id, session).toArray().length > 0;
+  }
+
+  /** Owes the withdrawal of those that the session waits for; the others are forgotten here. */
+  endApprovals(session: string, reason: string, due: number): void {
+    this.#sql.exec("DELETE FROM approvals WHERE session = ? AND waits = 0 AND due IS NULL", session);
+    this.#sql.exec("UPDATE approvals SET withdrawal = COALESCE(withdrawal, ?), due = ? WHERE session = ?", reason, due, session);
+  }
+
+  /** The first reason stays. */
+  oweWithdrawal(id: string, reason: string, due: number): void {
+    this.#sql.exec("UPDATE approvals SET withdrawal = COALESCE(withdrawal, ?), due = ? WHERE id = ?", reason, due, id);
+  }
+
+  dueWithdrawals(now: number, limit: number): { approval: string; reason: string; attempts: number }[] {
+    return this.#sql
+      .exec<{ approval: string; reason: string; attempts: number }>(
+        "SELECT id AS approval, COALESCE(withdrawal, '') AS reason, attempts FROM approvals WHERE due <= ? ORDER BY due LIMIT ?",
+        now,
+        limit,
+      )
+      .toArray();
+  }
+
+  putOffWithdrawal(id: string, attempts: number, due: number): void {
+    this.#sql.exec("UPDATE approvals SET attempts = ?, due = ? WHERE id = ?", attempts, due, id);
   }
 }
