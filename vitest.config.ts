@@ -4,6 +4,7 @@
  */
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { SLACK_BOT_TOKEN, SLACK_PORT, SLACK_SIGNING_SECRET, WEBHOOK_SECRET } from "./test/support/chat-secrets.ts";
 
 export default defineConfig(async () => ({
   test: {
@@ -17,6 +18,9 @@ export default defineConfig(async () => ({
               bindings: {
                 TEST_MIGRATIONS: await readD1Migrations("./migrations"),
                 SALLYPORT_BOOTSTRAP_SECRET: "bootstrap-for-tests-only-0123456789",
+                SALLYPORT_SLACK_API: `http://127.0.0.1:${SLACK_PORT}/api`,
+                SLACK_DBA: JSON.stringify({ bot_token: SLACK_BOT_TOKEN, signing_secret: SLACK_SIGNING_SECRET }),
+                DBA_WEBHOOK: WEBHOOK_SECRET,
               },
             },
           }),
@@ -24,7 +28,7 @@ export default defineConfig(async () => ({
         test: {
           name: "workerd",
           include: ["test/workerd/**/*.test.ts"],
-          globalSetup: ["./test/support/issuer-server.ts"],
+          globalSetup: ["./test/support/issuer-server.ts", "./test/support/chat-server.ts"],
           setupFiles: ["./test/workerd/setup.ts"],
           testTimeout: 20_000,
         },

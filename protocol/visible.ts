@@ -6,9 +6,31 @@
  * business of whoever writes into HTML or a chat message.
  */
 
-/** C0 and C1 controls, line separators, bidirectional controls, invisible and blank-looking characters, tags, lone surrogates. */
-const UNSEEN =
-  /[\p{Cc}\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}]|\p{Cs}/gu;
+/** Code points that reorder, hide, look like nothing or act; first and last of each range. */
+const UNSEEN_RANGES: readonly (readonly [number, number])[] = [
+  [0x00, 0x1f], // C0 controls
+  [0x7f, 0x9f], // DEL and C1 controls
+  [0xad, 0xad], // soft hyphen
+  [0x34f, 0x34f], // combining grapheme joiner
+  [0x61c, 0x61c], // Arabic letter mark
+  [0x115f, 0x1160], // Hangul fillers
+  [0x17b4, 0x17b5], // Khmer inherent vowels
+  [0x180b, 0x180f], // Mongolian selectors and separator
+  [0x200b, 0x200f], // zero-width characters and direction marks
+  [0x2028, 0x202e], // line separators, embeddings and overrides of direction
+  [0x2060, 0x206f], // joiners, invisible operators, isolates
+  [0x2800, 0x2800], // blank Braille pattern
+  [0x3164, 0x3164], // Hangul filler
+  [0xd800, 0xdfff], // lone surrogates
+  [0xfe00, 0xfe0f], // variation selectors
+  [0xfeff, 0xfeff], // byte order mark
+  [0xffa0, 0xffa0], // halfwidth Hangul filler
+  [0xfff0, 0xfffb], // unassigned, interlinear annotation
+  [0xe0000, 0xe0fff], // tags and further selectors
+];
+
+const point = (code: number): string => `\\u{${code.toString(16)}}`;
+const UNSEEN = new RegExp(`[${UNSEEN_RANGES.map(([first, last]) => `${point(first)}-${point(last)}`).join("")}]`, "gu");
 
 const escape = (character: string): string => {
   const code = character.codePointAt(0) ?? 0;

@@ -39,3 +39,12 @@ export function secretText(env: Env, name: string): string | null {
   const value = (env as unknown as Readonly<Record<string, unknown>>)[name];
   return typeof value === "string" && value !== "" ? value : null;
 }
+
+/** Undefined where the text is no JSON, which no schema accepts. */
+export function parseJson(text: string | null): unknown {
+  try {
+    return JSON.parse(text ?? "");
+  } catch {
+    return undefined;
+  }
+}

@@ -4,9 +4,9 @@
  */
 import * as z from "zod";
 import type { Env } from "../../durable-objects/env.ts";
-import { CHAT_TIMEOUT_MS } from "../../protocol/limits.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";
-import { secretText } from "./door.ts";
+import { parseJson, secretText } from "./door.ts";
+import { post } from "./post.ts";
 
 /** The secret that gateway.yaml names, as JSON: the bot's token and the app's signing secret. */
 const SlackSecret = z.object({ bot_token: z.string().min(1).max(512), signing_secret: z.string().min(16).max(512) });
@@ -14,12 +14,8 @@ export type SlackSecret = z.infer<typeof SlackSecret>;
 
 /** null: not set, or not of that form. */
 export function slackSecret(env: Env, name: string): SlackSecret | null {
-  try {
-    const parsed = SlackSecret.safeParse(JSON.parse(secretText(env, name) ?? ""));
-    return parsed.success ? parsed.data : null;
-  } catch {
-    return null;
-  }
+  const parsed = SlackSecret.safeParse(parseJson(secretText(env, name)));
+  return parsed.success ? parsed.data : null;
 }
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
@@ -61,22 +57,17 @@ export async function callSlack(
 ): Promise<Result<{ readonly ts: string | undefined; readonly channel: string | undefined }, SlackFailure>> {
   const url = methodUrl(env, method);
   if (url === null) return err({ error: "SALLYPORT_SLACK_API is not an https address", retry: false });
-  try {
-    const response = await fetch(url, {
-      method: "POST",
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json; charset=utf-8" },
-      body: JSON.stringify(body),
-      redirect: "manual",
-      signal: AbortSignal.timeout(CHAT_TIMEOUT_MS),
-    });
-    const wait = Number(response.headers.get("retry-after") ?? "0");
-    const after = Number.isFinite(wait) && wait > 0 ? wait * 1000 : undefined;
-    const answer = Answer.safeParse(await response.json().catch(() => null));
-    if (!answer.success) return err({ error: `http_${response.status}`, retry: response.status === 429 || response.status >= 500, after });
-    if (answer.data.ok) return ok({ ts: answer.data.ts, channel: answer.data.channel });
-    const error = answer.data.error ?? `http_${response.status}`;
-    return err({ error, retry: PASSING.has(error) || response.status >= 500 || response.status === 429, after });
-  } catch {
-    return err({ error: "unreachable", retry: true });
-  }
+  const posted = await post(
+    url,
+    { authorization: `Bearer ${token}`, "content-type": "application/json; charset=utf-8" },
+    JSON.stringify(body),
+  );
+  if (posted === null) return err({ error: "unreachable", retry: true });
+  const { status, after } = posted;
+  const isBusy = status === 429 || status >= 500;
+  const answer = Answer.safeParse(parseJson(posted.text));
+  if (!answer.success) return err({ error: `http_${status}`, retry: isBusy, after });
+  if (answer.data.ok) return ok({ ts: answer.data.ts, channel: answer.data.channel });
+  const error = answer.data.error ?? `http_${status}`;
+  return err({ error, retry: isBusy || PASSING.has(error), after });
 }

@@ -11,7 +11,7 @@ import type { Approval } from "../../protocol/approval.ts";
 import type { Notice, Told } from "../../durable-objects/approval/facts.ts";
 import type { Env } from "../../durable-objects/env.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";
-import { claimMessage, type ChannelVote } from "./door.ts";
+import { claimMessage, parseJson, type ChannelVote } from "./door.ts";
 import { callSlack, slackSecret, type SlackSecret } from "./slack-api.ts";
 import { approvalMessage, APPROVE_ACTION, DENY_ACTION, denyModal, parseButtonValue } from "./slack-message.ts";
 import { verifySlack, type SignedRequest } from "./slack-signature.ts";
@@ -146,14 +146,6 @@ function readInteraction(
     act: { type: "ask_reason", trigger: parsed.data.trigger_id, value, approval: shown.approval },
   });
 }
-
-const parseJson = (text: string | null): unknown => {
-  try {
-    return JSON.parse(text ?? "");
-  } catch {
-    return undefined;
-  }
-};
 
 /** Opens the modal for the denial's reason. The error is Slack's code. */
 export async function askReason(env: Env, { secret, channel, act }: SlackAct): Promise<string | null> {

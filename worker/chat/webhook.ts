@@ -12,9 +12,9 @@ import { VoteRecord, type Approval } from "../../protocol/approval.ts";
 import { VoteRequest } from "../../protocol/api.ts";
 import type { Notice, Told } from "../../durable-objects/approval/facts.ts";
 import type { Env } from "../../durable-objects/env.ts";
-import { CHAT_TIMEOUT_MS } from "../../protocol/limits.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";
-import { claimMessage, secretText, type ChannelVote } from "./door.ts";
+import { claimMessage, parseJson, secretText, type ChannelVote } from "./door.ts";
+import { post } from "./post.ts";
 
 /** null: not set, or not `whsec_` and base64 of 24 to 64 bytes, as the standard has it. */
 function webhookOf(env: Env, name: string): Webhook | null {
@@ -45,22 +45,11 @@ export async function tellWebhook(env: Env, { n, channel, event }: Notice, appro
     "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
     "webhook-signature": webhook.sign(id, now, body),
   };
-  try {
-    const signal = AbortSignal.timeout(CHAT_TIMEOUT_MS);
-    const response = await fetch(channel.url, { method: "POST", headers, body, redirect: "manual", signal });
-    await response.body?.cancel();
-    if (response.ok) return { ok: true, receipt: null };
-    const wait = Number(response.headers.get("retry-after") ?? "0");
-    // 410 Gone: the standard's word for "no more".
-    return {
-      ok: false,
-      retry: response.status !== 410,
-      error: `http_${response.status}`,
-      after: Number.isFinite(wait) ? wait * 1000 : undefined,
-    };
-  } catch {
-    return { ok: false, retry: true, error: "unreachable" };
-  }
+  const posted = await post(channel.url, headers, body);
+  if (posted === null) return { ok: false, retry: true, error: "unreachable" };
+  const { status, after } = posted;
+  // 410 Gone: the standard's word for "no more".
+  return posted.ok ? { ok: true, receipt: null } : { ok: false, retry: status !== 410, error: `http_${status}`, after };
 }
 
 // ── in ──
@@ -107,12 +96,4 @@ export async function readWebhook(
     return ok(parsed.data);
   }
   return err({ code: "signature_invalid", reason });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -62,12 +62,12 @@ export class Peer {
     });
   }
 
-  /** The first control message of this type, read or yet to come; others stay where they are. */
-  async message(type: string): Promise<{ type: string }> {
+  /** The first control message of this type, or that fits, read or yet to come; others stay where they are. */
+  async message(fits: string | ((message: Record<string, unknown>) => boolean)): Promise<{ type: string }> {
     for (;;) {
       for (const [at, text] of this.#queue.entries()) {
         const message = typeof text === "string" ? (JSON.parse(text) as { type: string }) : { type: "binary" };
-        if (message.type !== type) continue;
+        if (typeof fits === "string" ? message.type !== fits : !fits(message)) continue;
         this.#queue.splice(at, 1);
         return message;
       }
