@@ -81,6 +81,8 @@ export interface GatewayOptions {
   readonly config?: Record<string, unknown>;
   readonly password?: string;
   readonly maskText?: (text: string) => string;
+  /** Makes the target, where a test needs another than agent.yaml can say. */
+  readonly create?: typeof createPostgresTarget;
 }
 
 export function decided(outcome: Decision["outcome"], what = ""): Decision {
@@ -165,7 +167,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     tls: "disable",
     ...options.config,
   });
-  const target = await createPostgresTarget(config, {
+  const target = await (options.create ?? createPostgresTarget)(config, {
     name: TARGET,
     log: session.log,
     resolvePath: (path) => path,

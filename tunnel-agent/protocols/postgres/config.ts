@@ -66,6 +66,13 @@ export type Limits = z.infer<typeof Limits>;
 const RecordResults = z.enum(["none", "sample", "full"]);
 export type RecordResults = z.infer<typeof RecordResults>;
 
+/** A second login, for classified columns that the first may not read. */
+const ClassifiedLoginConfig = z.strictObject({
+  user: name,
+  /** By reference, as the first login's. */
+  password: CredentialReference.optional(),
+});
+
 export const PostgresTargetConfig = z
   .strictObject({
     /** `host:port`, or `unix:/path/to/socket`. */
@@ -74,6 +81,8 @@ export const PostgresTargetConfig = z
     user: name,
     /** By reference (`env:`, `file:`, `exec:`). Left out: the target must let this user in without one. */
     password: CredentialReference.optional(),
+    /** Makes guarantee A possible: statements that are proven to be bare projections of classified columns run as this login. */
+    classified_login: ClassifiedLoginConfig.optional(),
     /** As libpq's sslmode, less its guessing modes. `disable` sends everything in the clear. */
     tls: z.enum(["verify-full", "verify-ca", "require", "disable"]).default("verify-full"),
     /** `tls: disable` on an address that is not this machine has to be asked for by name. */
@@ -109,6 +118,13 @@ export const PostgresTargetConfig = z
     }
     if (address?.kind === "unix" && config.tls !== "disable") {
       context.addIssue({ code: "custom", path: ["tls"], message: "a unix socket has no TLS: write tls: disable" });
+    }
+    if (config.classified_login?.user === config.user) {
+      context.addIssue({
+        code: "custom",
+        path: ["classified_login", "user"],
+        message: `must be another login than ${JSON.stringify(config.user)}: the ordinary one has no right to classified columns`,
+      });
     }
     if (config.password === undefined && config.auth?.some((method) => method !== "none")) {
       context.addIssue({ code: "custom", path: ["auth"], message: "these methods need a password: name one by reference" });

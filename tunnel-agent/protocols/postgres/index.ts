@@ -8,11 +8,26 @@ import { isLocal, parseAddress, PostgresTargetConfig } from "./config.ts";
 import { CancelKeys } from "./keys.ts";
 import { serveConnection, type ServedTarget } from "./serve.ts";
 import { loadSqlParser } from "./sql/analyse.ts";
+import type { Reachable } from "./target/reach.ts";
 
 export { PostgresTargetConfig } from "./config.ts";
 
 /** The name that clients are told to log in with. It means nothing: who they are, the tunnel says. */
 const CLIENT_USER = "sallyport";
+
+function loginOf(
+  config: PostgresTargetConfig,
+  entry: Pick<PostgresTargetConfig, "user" | "password">,
+  deps: TargetDeps,
+): Reachable["login"] {
+  const credential = entry.password === undefined ? undefined : deps.credential(entry.password);
+  return {
+    user: entry.user,
+    methods: config.auth ?? (credential === undefined ? ["none"] : ["scram-sha-256"]),
+    password: credential === undefined ? undefined : () => credential.read(),
+    protocol: config.max_protocol,
+  };
+}
 
 export async function createPostgresTarget(config: PostgresTargetConfig, deps: TargetDeps): Promise<TargetServer> {
   const address = parseAddress(config.address);
@@ -20,9 +35,9 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
   if (config.tls === "disable" && !isLocal(address)) {
     deps.log.warn({ target: deps.name }, "tls: disable: the target's data crosses the network unencrypted");
   }
-  const credential = config.password === undefined ? undefined : deps.credential(config.password);
-  const target: ServedTarget = {
-    name: deps.name,
+  if (config.classified_login !== undefined)
+    throw new Error(`target ${deps.name}: classified_login needs the catalogue, which is not there yet`);
+  const reach: Reachable = {
     config,
     connect: {
       address,
@@ -30,14 +45,14 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
       ca: config.ca === undefined ? undefined : deps.resolvePath(config.ca),
       serverName: config.server_name,
     },
-    login: {
-      user: config.user,
-      methods: config.auth ?? (credential === undefined ? ["none"] : ["scram-sha-256"]),
-      password: credential === undefined ? undefined : () => credential.read(),
-      protocol: config.max_protocol,
-    },
+    login: loginOf(config, config, deps),
+  };
+  const target: ServedTarget = {
+    ...reach,
+    name: deps.name,
     analysis: new AnalysisCache(await loadSqlParser()),
     keys: new CancelKeys(),
+    classified: null,
     admitting: new Map(),
   };
   return {

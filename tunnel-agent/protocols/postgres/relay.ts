@@ -8,6 +8,7 @@
 import type { Duplex } from "node:stream";
 import { KILL_GRACE_MS } from "../../../protocol/limits.ts";
 import type { SessionMachine } from "./session/machine.ts";
+import type { OwnAnswer, OwnQuery } from "./session/own-query.ts";
 import type { SessionEvent } from "./session/types.ts";
 
 /** Bytes of the client that may wait for the backend before the client is not read any more. */
@@ -36,6 +37,8 @@ export interface RelayOptions {
   readonly loadCatalogue: () => Promise<void>;
   /** A fault of our own, for the log. */
   readonly failed: (error: unknown) => void;
+  /** After every turn of the machine, when what it wanted was done. */
+  readonly turned?: () => void;
 }
 
 export class Relay {
@@ -45,6 +48,7 @@ export class Relay {
   #clientFull = false;
   #targetFull = false;
   #resting = false;
+  #own: { readonly query: OwnQuery; readonly answer: (answer: OwnAnswer | null) => void } | null = null;
   #finish: ((reason: string) => void) | null = null;
   bytesOut = 0;
   bytesIn = 0;
@@ -76,7 +80,29 @@ export class Relay {
   }
 
   fromTarget(bytes: Buffer): void {
-    this.do(() => this.#options.machine.receiveBackend(bytes));
+    if (this.#own !== null) this.#answered(this.#own, bytes);
+    else this.do(() => this.#options.machine.receiveBackend(bytes));
+  }
+
+  /** Asks the backend a question of our own; only while the machine is quiet. Null: the conversation ended instead. */
+  ask(query: OwnQuery): Promise<OwnAnswer | null> {
+    return new Promise((answer) => {
+      if (this.#finish === null || this.#own !== null) return answer(null);
+      this.#own = { query, answer };
+      if (!this.#options.target.write(query.bytes)) this.#targetFull = true;
+    });
+  }
+
+  #answered({ query, answer }: { query: OwnQuery; answer: (answer: OwnAnswer | null) => void }, bytes: Buffer): void {
+    const whole = query.receive(bytes);
+    if (query.broken !== null) {
+      const why = query.broken;
+      return this.do(() => this.#options.machine.targetClosed(`the target broke the protocol: ${why}`));
+    }
+    if (whole === null) return;
+    this.#own = null;
+    for (const aside of query.takeAside()) this.fromTarget(aside);
+    answer(whole);
   }
 
   /** Its connection is gone, or half closed. */
@@ -106,6 +132,7 @@ export class Relay {
     }
     this.#flow();
     this.#arm();
+    this.#options.turned?.();
   }
 
   #perform(events: SessionEvent[]): void {
@@ -162,6 +189,8 @@ export class Relay {
     if (finish === null) return;
     this.#finish = null;
     clearTimeout(this.#timer);
+    this.#own?.answer(null);
+    this.#own = null;
     const { client, target, cancel } = this.#options;
     // The last words leave if the peer takes them in time; then the stream is gone whatever the peer does.
     client.resume();

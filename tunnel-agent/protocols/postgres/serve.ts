@@ -2,11 +2,9 @@
  * One client connection from its first byte to its last: let in, log in at the target, hand both to the machine,
  * close. Everything that goes wrong on the way becomes one sentence for the client and one line in the log.
  */
-import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { RecordingUnavailable } from "../../recording/recorder.ts";
 import type { SessionContext, SessionEndReason, StreamOpen } from "../../session.ts";
-import type { AnalysisCache } from "./analysis.ts";
 import { admit, fatalBytes, type Admission } from "./client/admit.ts";
 import type { ClientParameters } from "./client/parameters.ts";
 import { ClientStartup } from "./client/startup.ts";
@@ -15,17 +13,17 @@ import { single } from "./codec/writer.ts";
 import type { CancelKeys } from "./keys.ts";
 import { mayReport } from "./output.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "./refusal.ts";
-import { attachClient, Relay } from "./relay.ts";
-import { SessionMachine } from "./session/machine.ts";
-import { cancelAtTarget } from "./target/cancel.ts";
+import { makeLane, type LaneTarget } from "./lane.ts";
+import { attachClient } from "./relay.ts";
+import { twoLogins, type ClassifiedLogin } from "./split-serve.ts";
 import type { LoggedIn } from "./target/login.ts";
-import { reachWhileWanted, targetParameters, type Backend, type Reachable } from "./target/reach.ts";
+import { reachWhileWanted, targetParameters, type Backend } from "./target/reach.ts";
 
 /** What does not change from one connection to the next. */
-export interface ServedTarget extends Reachable {
-  readonly name: string;
-  readonly analysis: AnalysisCache;
+export interface ServedTarget extends LaneTarget {
   readonly keys: CancelKeys;
+  /** The login that may read classified columns, where there is one of its own. */
+  readonly classified: ClassifiedLogin | null;
   /** Connections that are not let in yet, by session. */
   readonly admitting: Map<string, number>;
 }
@@ -122,14 +120,17 @@ async function serveAdmitted(
       reason = refusal.message;
       return;
     }
-    const relay = makeRelay(target, client, open, session, backend);
-    const key = target.keys.issue(session.facts.id, admission.minor, () => relay.cancel());
+    const conversation =
+      target.classified === null
+        ? oneLogin(target, client, open, session, backend)
+        : twoLogins(target, target.classified, { client, stream: open.streamId, session, backend, parameters });
+    const key = target.keys.issue(session.facts.id, admission.minor, () => conversation.cancel());
     try {
       client.write(greeting(backend, parameters, key));
-      reason = await relay.run(admission.rest, backend.rest);
+      reason = await converse(conversation, admission.rest, session.signal);
     } finally {
       key.release();
-      [bytesIn, bytesOut] = [relay.bytesIn, relay.bytesOut];
+      [bytesIn, bytesOut] = [conversation.bytesIn, conversation.bytesOut];
     }
   } finally {
     recordClose(session, { stream, bytes_in: bytesIn, bytes_out: bytesOut, ...(reason === "" ? {} : { reason }) });
@@ -146,58 +147,43 @@ function recordClose(session: SessionContext, event: Parameters<SessionContext["
   }
 }
 
-/** `18` of `18.4 (Debian …)`; undefined for what does not look like a version. */
-function serverMajor({ status }: LoggedIn): number | undefined {
-  const match = /^[0-9]{1,3}/.exec(status.get("server_version") ?? "");
-  return match === null ? undefined : Number(match[0]);
+/** A client's connection with both sides open. */
+interface Conversation {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  cancel(): void;
+  abort(refusal: Refusal): void;
+  /** `first`: bytes of the client that were read before. Resolves with why it ended. */
+  run(first: Buffer): Promise<string>;
 }
 
-function makeRelay(target: ServedTarget, client: Duplex, open: StreamOpen, session: SessionContext, backend: Backend) {
-  const { config } = target;
-  const major = serverMajor(backend);
-  const machine = new SessionMachine({
-    session,
-    streamId: open.streamId,
-    target: target.name,
-    user: config.user,
-    searchPath: config.search_path,
-    limits: config.limits,
-    recordResults: config.record_results,
-    analyse: (sql) => target.analysis.analyse(sql, major),
-    poison: `sallyport refused ${randomBytes(12).toString("hex")}`,
-  });
-  const cancel = async (): Promise<void> => {
-    const done = await cancelAtTarget(target.connect, backend);
-    if (!done.ok) session.log.warn({ stream: open.streamId }, done.error);
-  };
-  const relay = new Relay({
-    client,
-    target: backend.socket,
-    machine,
-    monotonic: () => session.monotonic(),
-    cancel,
-    loadCatalogue: () => Promise.resolve(),
-    failed: (error) => session.log.error({ stream: open.streamId, err: error }, "fault in the session machine"),
-  });
-  const onAbort = (): void => relay.do(() => machine.abort(shutdown(session.signal)));
+function oneLogin(target: ServedTarget, client: Duplex, open: StreamOpen, session: SessionContext, backend: Backend): Conversation {
+  const { relay, machine, rest } = makeLane({ target, reach: target, client, stream: open.streamId, session, backend });
   return {
-    cancel: () => relay.do(() => machine.cancel()),
     get bytesIn() {
       return relay.bytesIn;
     },
     get bytesOut() {
       return relay.bytesOut;
     },
-    async run(fromClient: Buffer, fromTarget: Buffer): Promise<string> {
-      const ended = relay.run(fromTarget);
-      attachClient(client, relay, fromClient);
-      if (session.signal.aborted) onAbort();
-      else session.signal.addEventListener("abort", onAbort, { once: true });
-      try {
-        return await ended;
-      } finally {
-        session.signal.removeEventListener("abort", onAbort);
-      }
+    cancel: () => relay.do(() => machine.cancel()),
+    abort: (refusal) => relay.do(() => machine.abort(refusal)),
+    run: (first) => {
+      const ended = relay.run(rest);
+      attachClient(client, relay, first);
+      return ended;
     },
   };
+}
+
+async function converse(conversation: Conversation, first: Buffer, signal: AbortSignal): Promise<string> {
+  const ended = conversation.run(first);
+  const onAbort = (): void => conversation.abort(shutdown(signal));
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await ended;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }

@@ -24,6 +24,8 @@ export interface Relation {
   readonly kind: RelationKind;
   /** By attnum; dropped ones are left out. */
   readonly attributes: ReadonlyMap<number, Attribute>;
+  /** Row security is enabled (`pg_class.relrowsecurity`): another login sees other rows. Absent: not known, so it counts as true. */
+  readonly rowSecurity?: boolean | undefined;
 }
 
 /**

@@ -183,6 +183,10 @@ export class Authoriser {
     return schema === "$user" ? this.#options.user : schema;
   }
 
+  get schemas(): readonly string[] {
+    return [...this.#schemas];
+  }
+
   /** From now on unqualified names may mean objects of these schemas too. */
   extendSearchPath(statements: readonly Statement[]): void {
     for (const statement of statements) {

@@ -13,7 +13,7 @@ import type { KnownSql } from "./authorise.ts";
 import { BackendSide } from "./backend.ts";
 import { ClientSide } from "./client.ts";
 import { Core } from "./core.ts";
-import { onSync, refuseElsewhere } from "./extended.ts";
+import { refuseElsewhere } from "./extended.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions, SessionEvent } from "./types.ts";
 
@@ -64,9 +64,19 @@ export class SessionMachine {
     return this.#core.mustWait || this.#client.backlog > 0;
   }
 
+  /** A message to the client is cut: its rest has to come first. */
+  get midMessage(): boolean {
+    return this.#core.midMessage;
+  }
+
   /** What is known of this client's prepared statements and portals. */
   get names(): Names {
     return this.#core.names;
+  }
+
+  /** Schemas that unqualified names may mean: all that the search_path has ever had. */
+  get searchPath(): readonly string[] {
+    return this.#core.authoriser.schemas;
   }
 
   /** Unqualified names may mean objects of these schemas too. */
@@ -79,12 +89,16 @@ export class SessionMachine {
     return this.#turn(() => refuseElsewhere(this.#core, via, sql, refusal));
   }
 
-  /** Aborts the transaction that is open, of which the client has been told; its ReadyForQuery follows. */
-  abortTransaction(): SessionEvent[] {
+  /**
+   * Drops what the client says up to its next Sync, of whose failure it has been told elsewhere. `abort`: and makes the
+   * backend fail, so that the transaction that is open there is aborted.
+   */
+  discard(abort: boolean): SessionEvent[] {
     return this.#turn(() => {
       const core = this.#core;
-      core.poison(null);
-      onSync(core);
+      core.segmentSince ??= core.now;
+      core.discarding = true;
+      if (abort) core.poison(null);
     });
   }
 

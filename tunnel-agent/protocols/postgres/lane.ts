@@ -1,0 +1,79 @@
+/**
+ * One backend's part in serving a client: its session machine and its relay, joined. A client has one, or two where the
+ * target has a login of its own for classified columns (split-relay.ts).
+ */
+import { randomBytes } from "node:crypto";
+import type { SessionContext } from "../../session.ts";
+import type { AnalysisCache } from "./analysis.ts";
+import { Relay, type ClientEnd } from "./relay.ts";
+import { SessionMachine } from "./session/machine.ts";
+import type { LaneOptions } from "./session/types.ts";
+import { cancelAtTarget } from "./target/cancel.ts";
+import type { LoggedIn } from "./target/login.ts";
+import type { Backend, Reachable } from "./target/reach.ts";
+
+/** What a lane needs of its target. */
+export interface LaneTarget extends Reachable {
+  readonly name: string;
+  readonly analysis: AnalysisCache;
+}
+
+export interface LaneInput {
+  readonly target: LaneTarget;
+  /** The login that `backend` is of. */
+  readonly reach: Reachable;
+  readonly client: ClientEnd;
+  readonly stream: number;
+  readonly session: SessionContext;
+  readonly backend: Backend;
+  readonly lane?: LaneOptions;
+  readonly turned?: () => void;
+}
+
+/** A machine, its relay, and what its target said before they were there. */
+export interface Lane {
+  readonly relay: Relay;
+  readonly machine: SessionMachine;
+  readonly rest: Buffer;
+}
+
+/** `18` of `18.4 (Debian …)`; undefined for what does not look like a version. */
+export function serverMajor({ status }: LoggedIn): number | undefined {
+  const match = /^[0-9]{1,3}/.exec(status.get("server_version") ?? "");
+  return match === null ? undefined : Number(match[0]);
+}
+
+/** A name that no client can guess. */
+export const ownName = (purpose: string): string => `sallyport ${purpose} ${randomBytes(12).toString("hex")}`;
+
+export function makeLane({ target, reach, client, stream, session, backend, lane, turned }: LaneInput): Lane {
+  const { config } = target;
+  const major = serverMajor(backend);
+  const machine = new SessionMachine({
+    session,
+    streamId: stream,
+    target: target.name,
+    user: config.user,
+    searchPath: config.search_path,
+    limits: config.limits,
+    recordResults: config.record_results,
+    analyse: (sql) => target.analysis.analyse(sql, major),
+    poison: ownName("refused"),
+    lane,
+  });
+  const cancel = async (): Promise<void> => {
+    const done = await cancelAtTarget(reach.connect, backend);
+    if (!done.ok) session.log.warn({ stream }, done.error);
+  };
+  const relay = new Relay({
+    client,
+    target: backend.socket,
+    machine,
+    monotonic: () => session.monotonic(),
+    cancel,
+    loadCatalogue: () => Promise.resolve(),
+    failed: (error) => session.log.error({ stream, err: error }, "fault in the session machine"),
+    ...(turned === undefined ? {} : { turned }),
+  });
+  return { relay, machine, rest: backend.rest };
+}
