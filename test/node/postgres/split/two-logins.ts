@@ -2,7 +2,7 @@
  * A server with two logins for one gateway: `app`, which may not SELECT the classified columns, and `app_classified`,
  * which may. What is routed to the second is a function of the test, so that lanes can be tried without a catalogue.
  */
-import { PostgresTargetConfig } from "../../../../tunnel-agent/protocols/postgres/config.ts";
+import type { PostgresTargetConfig } from "../../../../tunnel-agent/protocols/postgres/config.ts";
 import { AnalysisCache } from "../../../../tunnel-agent/protocols/postgres/analysis.ts";
 import { parseAddress } from "../../../../tunnel-agent/protocols/postgres/config.ts";
 import { CancelKeys } from "../../../../tunnel-agent/protocols/postgres/keys.ts";
