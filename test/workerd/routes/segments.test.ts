@@ -142,7 +142,7 @@ describe("refused, and not stored (GW-21)", () => {
       async (log, first) => first + (await log.end()) + (await log.signed("seal", { agent: "agt_other" })),
       /line 5: signed by another agent/,
     ],
-    ["bytes that are not UTF-8", (_, first) => first.replace("orders", "\ud800"), /line 1: not JSON in UTF-8/],
+    ["bytes that are not UTF-8", (_, first) => first.replace("orders", "\ud800"), /not UTF-8/],
   ];
   it.each(cases)("%s", async (_, spoil, detail) => {
     const { session, log, first } = await started();
