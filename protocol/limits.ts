@@ -133,3 +133,17 @@ export const MAX_AST_DEPTH = 500;
 export const MAX_MASKED_JSON_DEPTH = 512;
 /** Bytes of one row, or of one line of copy data, of which something is masked: it is held in memory whole. */
 export const MAX_MASKED_ROW_BYTES = 16 * 1024 * 1024;
+
+// ── the catalogue of a target ──
+/** A target's catalogue is loaded anew after this, besides after every definition statement seen, ms. */
+export const CATALOGUE_REFRESH_MS = 5 * 60_000;
+/** One that could not be loaded anew for this long is not used any more, ms. */
+export const CATALOGUE_STALE_MS = 15 * 60_000;
+/** How long one load may take, ms. */
+export const CATALOGUE_LOAD_MS = 20_000;
+/** How long a load waits for a lock, for instance one that a client's open transaction holds, ms. */
+export const CATALOGUE_LOCK_MS = 1_000;
+/** The side connection is closed after it was idle for this long, ms. */
+export const CATALOGUE_IDLE_MS = 30_000;
+/** Columns of all relations of a target. */
+export const MAX_CATALOGUE_COLUMNS = 1_000_000;

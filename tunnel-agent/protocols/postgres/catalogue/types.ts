@@ -1,12 +1,12 @@
 /**
  * What the agent knows of a target's objects, as one immutable snapshot: loaded by a side connection with the ordinary
- * login, loaded again after DDL, on a timer, and when something unknown turns up. Pure data and lookups; loading is
- * catalogue/load.ts, keeping it fresh catalogue/keeper.ts.
+ * login, loaded again after DDL, on a timer, and when something unknown turns up. Pure data and lookups; making it of what
+ * was loaded is catalogue/create.ts, loading catalogue/load.ts, keeping it fresh catalogue/keeper.ts.
  */
 import type { JsonPath } from "../../../../policy/json-path.ts";
 
-/** PostgreSQL's `pg_class.relkind`: tables, views, materialized views, partitioned and foreign tables. */
-export type RelationKind = "r" | "v" | "m" | "p" | "f";
+/** PostgreSQL's `pg_class.relkind`: tables, views, materialized views, partitioned and foreign tables, sequences. */
+export type RelationKind = "r" | "v" | "m" | "p" | "f" | "S";
 
 export interface Attribute {
   readonly attnum: number;
@@ -15,6 +15,8 @@ export interface Attribute {
   readonly typeOid: number;
   /** Whether the ordinary login may SELECT it (`has_column_privilege`). */
   readonly readable: boolean;
+  /** Computed from others; COPY leaves it out unless it is named. */
+  readonly generated: boolean;
 }
 
 export interface Relation {
@@ -22,7 +24,7 @@ export interface Relation {
   readonly schema: string;
   readonly name: string;
   readonly kind: RelationKind;
-  /** By attnum; dropped ones are left out. */
+  /** By attnum, in its order; dropped ones are left out. */
   readonly attributes: ReadonlyMap<number, Attribute>;
   /** Row security is enabled (`pg_class.relrowsecurity`): another login sees other rows. Absent: not known, so it counts as true. */
   readonly rowSecurity?: boolean | undefined;
@@ -36,6 +38,9 @@ export type Classified =
   | { readonly kind: "class"; readonly class: string; readonly paths: readonly JsonPath[] }
   | { readonly kind: "derived"; readonly from: readonly string[] };
 
+/** `cast`: `name` is the type that is cast to. */
+export type ShadowKind = "function" | "operator" | "cast";
+
 export interface Catalogue {
   /** Grows with every load. */
   readonly version: number;
@@ -43,15 +48,27 @@ export interface Catalogue {
   relation(oid: number): Relation | undefined;
   /** As the server resolves it with this path: pg_catalog first, then the schemas in order, pg_temp last. */
   resolve(schema: string | undefined, name: string, searchPath: readonly string[]): Relation | undefined;
+  /** Every relation that the name may mean, if the path is some of these schemas in some order. */
+  candidates(schema: string | undefined, name: string, searchPath: readonly string[]): readonly Relation[];
+  /** Those of one schema. */
+  relationsIn(schema: string): readonly Relation[];
   /** Closed over views, materialized views, partitions and inheritance. Undefined: not classified. */
   classified(oid: number, attnum: number): Classified | undefined;
+  /** Classes of the columns by which a view's rows are chosen: its very rows say something of them. Empty for others. */
+  filteredBy(oid: number): readonly string[];
   /** Whether any attribute of it is classified. */
   touchesClasses(oid: number): boolean;
   /** Whether any column of the target is. */
   readonly hasClasses: boolean;
   /**
-   * Schemas outside pg_catalog and within `searchPath` that hold a function, operator or cast of this name, so that an
-   * unqualified use may mean theirs (PG-44). Empty: the name can only be pg_catalog's.
+   * Schemas within `searchPath` that hold a function, operator or cast of this name beside pg_catalog's, so that an
+   * unqualified use may mean theirs (PG-44); `pg_catalog` itself where somebody added or replaced one there. Those of
+   * extensions that read nothing are not counted. Empty: the name can only be the server's own.
    */
-  shadows(kind: "function" | "operator", name: string, searchPath: readonly string[]): readonly string[];
+  shadows(kind: ShadowKind, name: string, searchPath: readonly string[]): readonly string[];
+  /**
+   * Whether calls of this function or operator, or casts to this type, can read nothing but their arguments, whichever
+   * of its overloads is meant: an enum, a plain domain, an extension's immutable C function. False also when unknown.
+   */
+  seesOnlyArguments(schema: string | undefined, name: string, searchPath: readonly string[]): boolean;
 }

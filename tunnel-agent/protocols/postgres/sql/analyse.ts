@@ -15,6 +15,8 @@ import { effectKey, Facts } from "./facts.ts";
 import { rereading, tokenize, type Token } from "./lexer.ts";
 import { NODES } from "./nodes.ts";
 import { loadParser, type Parse, type ParseFailure } from "./parser.ts";
+import { sketchOf } from "./sketch/statement.ts";
+import type { Sketch } from "./sketch/types.ts";
 import { shapeOf, withoutSecrets, withoutSecretsInBodies } from "./shape.ts";
 import { depthOf, unwrap } from "./tree.ts";
 import type { AnalysedSql, AnalyseSql, SqlRefusal, Statement } from "./types.ts";
@@ -26,6 +28,8 @@ const MAX_IDENTIFIER_BYTES = 63;
 const MAX_REREADING = 100_000_000;
 /** Characters of an identifier that a refusal shows. */
 const MAX_SHOWN = 80;
+
+const UNKNOWN_SKETCH: Sketch = { kind: "opaque", sentence: "the gateway does not know this statement" };
 
 /** Loads the parser; afterwards analysis is synchronous. */
 export async function loadSqlParser(): Promise<AnalyseSql> {
@@ -103,7 +107,8 @@ function facts(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[]
     const walk = new Walk({ nodes: NODES, facts: found, serverMajor });
     if (node === undefined) found.forbid("unknown", "The gateway does not know this statement.");
     else walk.node(node[0], node[1]);
-    const statement = found.statement(node?.[0] ?? "unknown");
+    const sketch = node === undefined ? UNKNOWN_SKETCH : sketchOf(node[0], node[1]);
+    const statement = found.statement(node?.[0] ?? "unknown", sketch);
     for (const effect of statement.effects) effects.add(effectKey(effect));
     if (effects.size > MAX_SQL_EFFECTS) found.forbid("PG-56", `The text touches more than ${MAX_SQL_EFFECTS} objects.`);
     statements.push({ ...statement, forbidden: found.forbidden });

@@ -4,7 +4,8 @@
  */
 import type { ActionName } from "../../../../policy/actions.ts";
 import { unreachable } from "../../../../protocol/result.ts";
-import type { CopyFormat, Effect, PgObject, SessionEffect, Statement } from "./types.ts";
+import type { Sketch } from "./sketch/types.ts";
+import type { Builtin, CopyFormat, Effect, PgObject, SessionEffect, Statement } from "./types.ts";
 
 export const TARGET: PgObject = { type: "target" };
 
@@ -13,6 +14,7 @@ const LENIENT = "PG-51";
 export class Facts {
   readonly #effects = new Map<string, Effect>();
   readonly #session: SessionEffect[] = [];
+  readonly #builtins = new Map<string, Builtin>();
   #forbidden: Statement["forbidden"];
   #copy: Statement["copy"];
   #copyFormat: CopyFormat | undefined;
@@ -21,6 +23,11 @@ export class Facts {
   effect(action: ActionName, object: PgObject = TARGET): void {
     const effect: Effect = { action, object };
     this.#effects.set(effectKey(effect), effect);
+  }
+
+  /** A name of pg_catalog's was used. */
+  builtin(kind: Builtin["kind"], name: string, qualified: boolean): void {
+    this.#builtins.set(`${kind} ${qualified} ${name}`, { kind, name, qualified });
   }
 
   session(effect: SessionEffect): void {
@@ -52,6 +59,7 @@ export class Facts {
   /** Takes over what was found apart, without the session effects that `keep` does not want. */
   merge(other: Facts, keep: (effect: SessionEffect) => boolean = () => true): void {
     for (const [key, effect] of other.#effects) this.#effects.set(key, effect);
+    for (const [key, builtin] of other.#builtins) this.#builtins.set(key, builtin);
     this.#session.push(...other.#session.filter(keep));
     if (other.#forbidden !== undefined) this.forbid(other.#forbidden.hazard, other.#forbidden.sentence);
     if (other.#secrets !== "none") this.secret(other.#secrets);
@@ -61,7 +69,7 @@ export class Facts {
     return this.#secrets;
   }
 
-  statement(node: string): Statement {
+  statement(node: string, sketch: Sketch): Statement {
     if (this.#effects.size === 0) this.effect("pg:session");
     return {
       node,
@@ -70,6 +78,8 @@ export class Facts {
       copy: this.#copy,
       ...(this.#copyFormat === undefined ? {} : { copyFormat: this.#copyFormat }),
       forbidden: this.#forbidden,
+      builtins: [...this.#builtins.values()],
+      sketch,
     };
   }
 }

@@ -65,6 +65,7 @@ export function call({ schema, name }: QualifiedName, args: readonly unknown[] |
     return;
   }
   const harmless = listed("harmless", name, walk.serverMajor);
+  facts.builtin("function", name, schema !== undefined);
   if (harmless === "yes") return;
   if (special(name, args, walk)) return;
   const own = schema === "pg_catalog" || harmless !== "no" || listed("guarded", name, walk.serverMajor) !== "no";
@@ -108,7 +109,10 @@ export function operator(list: unknown, walk: Walk): void {
   const { schema, name } = qualified(list);
   if (name === "") return;
   const builtin = schema === undefined || schema === "pg_catalog";
-  if (builtin && listed("operators", name, walk.serverMajor) === "yes") return;
+  if (builtin && listed("operators", name, walk.serverMajor) === "yes") {
+    walk.facts.builtin("operator", name, schema !== undefined);
+    return;
+  }
   walk.facts.effect("pg:call", functionObject({ schema, name }));
 }
 
@@ -116,7 +120,22 @@ export function operator(list: unknown, walk: Walk): void {
 export function operatorExpression(fields: Fields, walk: Walk): void {
   walk.children("A_Expr", fields, "name");
   const kind = textOf(fields, "kind") ?? "";
-  if (!kind.startsWith("AEXPR_BETWEEN") && !kind.startsWith("AEXPR_NOT_BETWEEN")) operator(fields["name"], walk);
+  const between = BETWEEN.get(kind);
+  if (between === undefined) operator(fields["name"], walk);
+  else for (const name of between) walk.facts.builtin("operator", name, false);
+}
+
+/** What the server looks up for them, by these names and the search_path (transformAExprBetween, parse_expr.c). */
+const BETWEEN: ReadonlyMap<string, readonly string[]> = new Map([
+  ["AEXPR_BETWEEN", [">=", "<="]],
+  ["AEXPR_NOT_BETWEEN", ["<", ">"]],
+  ["AEXPR_BETWEEN_SYM", [">=", "<="]],
+  ["AEXPR_NOT_BETWEEN_SYM", ["<", ">"]],
+]);
+
+/** Syntax that looks `=` up by its name: CASE with an operand, JOIN with USING or NATURAL, IN with a subquery. */
+export function equality(walk: Walk): void {
+  walk.facts.builtin("operator", "=", false);
 }
 
 /** Grammar's own spellings of types that pg_type knows by another name need none here: the parser translates them. */
@@ -126,7 +145,10 @@ export function typeUse(fields: Fields, walk: Walk): void {
   if (names.length === 0) return;
   if (fields["pct_type"] === true) return;
   const { schema, name } = qualified(fields["names"]);
-  if ((schema === undefined || schema === "pg_catalog") && listed("types", name, walk.serverMajor) === "yes") return;
+  if ((schema === undefined || schema === "pg_catalog") && listed("types", name, walk.serverMajor) === "yes") {
+    walk.facts.builtin("cast", name, schema !== undefined);
+    return;
+  }
   if (schema === "information_schema" && listed("informationTypes", name, walk.serverMajor) === "yes") return;
   walk.facts.effect("pg:call", functionObject({ schema, name }));
 }

@@ -5,6 +5,7 @@
 import {
   call,
   columnReference,
+  equality,
   functionCall,
   indirection,
   jsonFunctionName,
@@ -28,7 +29,7 @@ const LEAVES = `Integer Float Boolean String BitString A_Const A_Star Alias Para
 
 /** They do nothing of themselves. */
 const PLAIN = `List A_Indices A_ArrayExpr ResTarget MultiAssignRef WindowDef RangeSubselect RangeTableFunc RangeTableFuncCol
-  JoinExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr NullTest BooleanTest RowExpr BoolExpr XmlExpr XmlSerialize GroupingFunc
+  CaseWhen CoalesceExpr MinMaxExpr NullTest BooleanTest RowExpr BoolExpr XmlExpr XmlSerialize GroupingFunc
   GroupingSet NamedArgExpr TypeCast CollateClause WithClause CommonTableExpr CTECycleClause InferClause OnConflictClause
   ReturningClause MergeWhenClause IndexElem TableLikeClause PartitionSpec PartitionElem PartitionBoundSpec PartitionRangeDatum
   StatsElem VacuumRelation PublicationObjSpec PublicationTable ReturnStmt
@@ -43,7 +44,19 @@ function sortBy(fields: Fields, walk: Walk): void {
 /** `x operator ANY (SELECT …)`, `(a, b) operator (SELECT …)`. */
 function subLink(fields: Fields, walk: Walk): void {
   operator(fields["operName"], walk);
+  if (fields["subLinkType"] === "ANY_SUBLINK" && fields["operName"] === undefined) equality(walk);
   walk.children("SubLink", fields, "operName");
+}
+
+/** `CASE x WHEN y`: x = y. */
+function caseExpression(fields: Fields, walk: Walk): void {
+  if (fields["arg"] !== undefined) equality(walk);
+  walk.children("CaseExpr", fields);
+}
+
+function join(fields: Fields, walk: Walk): void {
+  if (fields["isNatural"] === true || fields["usingClause"] !== undefined) equality(walk);
+  walk.children("JoinExpr", fields);
 }
 
 /** A function in FROM; the types of a column definition list are cast to. */
@@ -94,6 +107,8 @@ const EXPRESSION_NODES: readonly [string, Handler][] = [
   ["TypeName", typeUse],
   ["SortBy", sortBy],
   ["SubLink", subLink],
+  ["CaseExpr", caseExpression],
+  ["JoinExpr", join],
   ["RangeFunction", rangeFunction],
   ["RangeTableSample", tableSample],
   ["DefElem", option],

@@ -2,6 +2,7 @@
  * What the SQL room tells the machine about one string of SQL. Pure: text in, facts out; no catalogue yet.
  */
 import type { Result } from "../../../../protocol/result.ts";
+import type { Sketch } from "./sketch/types.ts";
 
 export type PgObject =
   /** `schema` is absent when the name was not qualified: the machine then asks for every schema the search_path has had. */
@@ -41,6 +42,15 @@ export interface CopyFormat {
   readonly escape: string;
 }
 
+/** A name that was taken for one of pg_catalog's: the server may find another in the search_path first (PG-44). */
+export interface Builtin {
+  /** `cast`: a type that is cast to. */
+  readonly kind: "function" | "operator" | "cast";
+  readonly name: string;
+  /** Written with `pg_catalog.` before it. */
+  readonly qualified: boolean;
+}
+
 export interface Statement {
   /** e.g. `SelectStmt`; libpg-query's node name. */
   readonly node: string;
@@ -52,6 +62,10 @@ export interface Statement {
   readonly copyFormat?: CopyFormat | undefined;
   /** Refused whatever policy says (COPY PROGRAM, 2PC, role changes, …): the hazard's id in THREATS.md and a sentence. */
   readonly forbidden?: { readonly hazard: string; readonly sentence: string } | undefined;
+  /** Functions, operators and types that have no effect of their own, because they are the server's harmless ones. */
+  readonly builtins: readonly Builtin[];
+  /** What it reads, for masking/prove.ts. */
+  readonly sketch: Sketch;
 }
 
 export interface AnalysedSql {

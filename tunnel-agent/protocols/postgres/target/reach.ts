@@ -26,10 +26,16 @@ export function targetParameters({ config }: Reachable, session: string, client:
     ["database", config.database],
     ["client_encoding", "UTF8"],
     ["standard_conforming_strings", "on"],
-    ["search_path", config.search_path.map(printIdentifier).join(", ")],
+    ["search_path", searchPath(config.search_path)],
     ["application_name", sanitiseName(`sallyport:${id} ${client.applicationName}`.trim())],
     ...client.settings,
   ];
+}
+
+/** Where it is not named, the server looks for relations in pg_temp before all others (PG-17, PG-44): it is named last. */
+function searchPath(schemas: readonly string[]): string {
+  const all = schemas.includes("pg_temp") ? schemas : [...schemas, "pg_temp"];
+  return all.map(printIdentifier).join(", ");
 }
 
 export interface Backend extends LoggedIn {
@@ -76,6 +82,18 @@ function encodingProblem({ status }: LoggedIn): string | null {
   const encoding = status.get("client_encoding");
   if (encoding !== "UTF8") return `the target uses client_encoding ${encoding ?? "(unreported)"}, not UTF8`;
   return status.get("standard_conforming_strings") === "on" ? null : "the target has standard_conforming_strings off";
+}
+
+/** A connection of the agent's own, for its own questions. Gives up after the target's `connect_s`. */
+export async function reachForAgent(target: Reachable, purpose: string) {
+  const parameters: [string, string][] = [
+    ["database", target.config.database],
+    ["client_encoding", "UTF8"],
+    ["standard_conforming_strings", "on"],
+    ["search_path", "pg_catalog, pg_temp"],
+    ["application_name", sanitiseName(`sallyport:${purpose}`)],
+  ];
+  return await reach(target, parameters, AbortSignal.timeout(target.config.limits.connect_s * 1000));
 }
 
 /** Gives up when the session ends, the client leaves, or it takes too long. */
