@@ -18,7 +18,11 @@ export function withoutClasses(catalogue: Catalogue, allowed: ReadonlySet<string
     hasClasses: catalogue.hasClasses,
     relation: (oid) => catalogue.relation(oid),
     resolve: (schema, name, searchPath) => catalogue.resolve(schema, name, searchPath),
+    candidates: (schema, name, searchPath) => catalogue.candidates(schema, name, searchPath),
+    relationsIn: (schema) => catalogue.relationsIn(schema),
     shadows: (kind, name, searchPath) => catalogue.shadows(kind, name, searchPath),
+    seesOnlyArguments: (schema, name, searchPath) => catalogue.seesOnlyArguments(schema, name, searchPath),
+    filteredBy: (oid) => catalogue.filteredBy(oid).filter((name) => !allowed.has(name)),
     classified,
     touchesClasses: (oid) => {
       if (!catalogue.touchesClasses(oid)) return false;
