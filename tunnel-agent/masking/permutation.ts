@@ -3,7 +3,7 @@
  * different ones stay different, and the result is of the same range.
  *
  * A balanced Feistel network over the least even number of bits that holds the range, ten rounds as in NIST SP 800-38G,
- * with one AES block a round as its pseudorandom function. What falls out of the range is permuted again until it falls
+ * with an HMAC a round as its pseudorandom function. What falls out of the range is permuted again until it falls
  * in ("cycle walking"), which keeps it a permutation.
  *
  * Does not: hide a small range. Who can have values of their choice masked can list what a small range maps to; that is so
@@ -18,7 +18,7 @@ export type Permutation = (value: bigint) => bigint;
 
 /**
  * Of [0, size), 2 ≤ size ≤ 2^64. Where `within` is given: of the part of it that `within` holds of; values outside that part must not be given.
- * `kind` keeps permutations of one class apart.
+ * `kind` keeps it apart from other permutations and tokens of the class.
  */
 export function createPermutation(
   hash: KeyedHash,
@@ -30,18 +30,15 @@ export function createPermutation(
   const mask = 2 ** half - 1;
   const shift = BigInt(half);
   const low = BigInt(mask);
-  const block = new Uint8Array(16);
-  // Bytes 0 to 10: which permutation; 11: the round; 12 to 15: the half.
-  block.set(hash.digest("permutation", kind).subarray(0, 11));
+  const block = new Uint8Array(5);
 
   const round = (index: number, value: number): number => {
-    block[11] = index;
-    block[12] = value >>> 24;
-    block[13] = value >>> 16;
-    block[14] = value >>> 8;
-    block[15] = value;
-    const out = hash.block(block);
-    return (((out[0] ?? 0) << 24) | ((out[1] ?? 0) << 16) | ((out[2] ?? 0) << 8) | (out[3] ?? 0)) & mask;
+    block[0] = index;
+    block[1] = value >>> 24;
+    block[2] = value >>> 16;
+    block[3] = value >>> 8;
+    block[4] = value;
+    return Number.parseInt(hash.digest(kind, block).slice(0, 8), 16) & mask;
   };
 
   const once = (value: bigint): bigint => {

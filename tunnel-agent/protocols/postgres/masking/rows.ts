@@ -6,17 +6,9 @@
  * a row is checked to its last byte (PG-57). Where the mask does not depend on the value, the value is not read.
  * Does not: know which column is sensitive. The plan says so, and a row with another number of columns is malformed.
  */
-import type { ColumnPlan, MaskCounts } from "./types.ts";
-import { createScan } from "./values/scan.ts";
-import { createValueMask } from "./values/index.ts";
-import type { MaskOf } from "./values/mask.ts";
-
-export interface RowMaskerOptions {
-  /** The site's masking key. */
-  readonly key: Uint8Array;
-  /** Added to as values are masked, by class. */
-  readonly counts: MaskCounts;
-}
+import { copy, MessageBlocks } from "./blocks.ts";
+import { compilePlan, count, type CellOptions } from "./cells.ts";
+import type { ColumnPlan } from "./types.ts";
 
 export type MaskedRow = Buffer | null | "malformed";
 
@@ -32,39 +24,13 @@ export interface RowMasker {
   take(): Buffer | null;
 }
 
-/** What is done with a cell; `undefined`: it passes. */
-interface Cell {
-  readonly class: string;
-  /** For masks that do not depend on the value; null is NULL. */
-  readonly constant: Buffer | null | undefined;
-  readonly of: MaskOf | undefined;
-}
-
 const DATA_ROW = 0x44;
-const HEADER = 5;
-/** Bytes of one block that rows are put into; longer rows get one of their own. */
-const BLOCK = 64 * 1024;
-/** Up to here a loop copies faster than a call. */
-const FEW = 24;
 
-function compile(plan: ColumnPlan, { key, counts }: RowMaskerOptions): (Cell | undefined)[] {
-  return plan.map((column): Cell | undefined => {
-    if (column === null) return undefined;
-    if ("scan" in column) {
-      const of = createScan(column, key, counts);
-      // Its findings count themselves, by their own classes.
-      return of === null ? undefined : { class: "", constant: undefined, of };
-    }
-    const mask = createValueMask(column, key);
-    if (mask.kind === "constant") return { class: column.class, constant: mask.bytes, of: undefined };
-    return { class: column.class, constant: undefined, of: mask.of };
-  });
-}
-
-export function createRowMasker(plan: ColumnPlan, options: RowMaskerOptions): RowMasker {
+export function createRowMasker(plan: ColumnPlan, options: CellOptions): RowMasker {
   const { counts } = options;
-  const cells = compile(plan, options);
+  const cells = compilePlan(plan, options);
   const columns = cells.length;
+  const blocks = new MessageBlocks(DATA_ROW);
   /** Of the row at hand: where each changed cell's length field begins, where the cell ends, and what replaces it. */
   const starts = new Int32Array(columns);
   const ends = new Int32Array(columns);
@@ -72,10 +38,6 @@ export function createRowMasker(plan: ColumnPlan, options: RowMaskerOptions): Ro
   let changed = 0;
   /** Length of the masked body. */
   let size = 0;
-
-  const count = (name: string): void => {
-    if (name !== "") counts.set(name, (counts.get(name) ?? 0) + 1);
-  };
 
   /** Masks the cells of a row, to be put together later. False when it is malformed. */
   const read = (body: Buffer): boolean => {
@@ -87,32 +49,27 @@ export function createRowMasker(plan: ColumnPlan, options: RowMaskerOptions): Ro
     for (let i = 0; i < columns; i++) {
       if (end - at < 4) return false;
       const length = body.readInt32BE(at);
-      const from = at + 4;
-      if (length < 0) {
-        if (length !== -1) return false;
-        at = from;
-        continue;
-      }
-      if (length > end - from) return false;
+      const start = at;
+      at += 4;
+      if (length < -1 || length > end - at) return false;
+      if (length === -1) continue;
+      at += length;
       const cell = cells[i];
-      if (cell !== undefined) {
-        let bytes = cell.constant;
-        if (bytes === undefined) {
-          const value = body.subarray(from, from + length);
-          bytes = cell.of === undefined ? null : cell.of(value);
-          if (bytes === value) {
-            at = from + length;
-            continue;
-          }
-        }
-        count(cell.class);
-        starts[changed] = at;
-        ends[changed] = from + length;
-        masked[changed] = bytes;
-        changed++;
-        size += (bytes === null ? 0 : bytes.length) - length;
+      if (cell === undefined) continue;
+      const { mask } = cell;
+      let bytes: Buffer | null;
+      if (mask.kind === "constant") bytes = mask.bytes;
+      else {
+        const value = body.subarray(start + 4, at);
+        bytes = mask.of(value);
+        if (bytes === value) continue;
       }
-      at = from + length;
+      count(counts, cell);
+      starts[changed] = start;
+      ends[changed] = at;
+      masked[changed] = bytes;
+      changed++;
+      size += (bytes === null ? 0 : bytes.length) - length;
     }
     return at === end;
   };
@@ -122,38 +79,14 @@ export function createRowMasker(plan: ColumnPlan, options: RowMaskerOptions): Ro
     let at = to;
     let from = 0;
     for (let i = 0; i < changed; i++) {
-      const start = starts[i] ?? 0;
-      at = copy(body, from, start, out, at);
+      at = copy(body, from, starts[i] ?? 0, out, at);
       const bytes = masked[i] ?? null;
-      if (bytes === null) {
-        out.writeInt32BE(-1, at);
-        at += 4;
-      } else {
-        out.writeInt32BE(bytes.length, at);
-        at = copy(bytes, 0, bytes.length, out, at + 4);
-      }
+      out.writeInt32BE(bytes === null ? -1 : bytes.length, at);
+      at += 4;
+      if (bytes !== null) at = copy(bytes, 0, bytes.length, out, at);
       from = ends[i] ?? 0;
     }
     copy(body, from, body.length, out, at);
-  };
-
-  let block = Buffer.alloc(0);
-  let filled = 0;
-  let taken = 0;
-  /** Blocks that filled up and were not taken yet. */
-  let full: Buffer[] = [];
-
-  /** Room for so many bytes; where they begin in `block`. */
-  const room = (bytes: number): number => {
-    if (block.length - filled < bytes) {
-      if (filled > taken) full.push(block.subarray(taken, filled));
-      block = Buffer.allocUnsafeSlow(Math.max(BLOCK, bytes));
-      filled = 0;
-      taken = 0;
-    }
-    const at = filled;
-    filled += bytes;
-    return at;
   };
 
   return {
@@ -166,30 +99,10 @@ export function createRowMasker(plan: ColumnPlan, options: RowMaskerOptions): Ro
     },
     append(body) {
       if (!read(body)) return false;
-      const at = room(HEADER + size);
-      block.writeUInt8(DATA_ROW, at);
-      block.writeInt32BE(size + 4, at + 1);
-      write(body, block, at + HEADER);
+      const at = blocks.begin(size);
+      write(body, blocks.block, at);
       return true;
     },
-    take() {
-      const last = filled > taken ? block.subarray(taken, filled) : null;
-      taken = filled;
-      if (full.length === 0) return last;
-      const all = last === null ? full : [...full, last];
-      full = [];
-      return all.length === 1 ? (all[0] ?? null) : Buffer.concat(all);
-    },
+    take: () => blocks.take(),
   };
-}
-
-/** Copies from[start, end) to to[at…]; returns where it ended. */
-function copy(from: Buffer, start: number, end: number, to: Buffer, at: number): number {
-  if (end - start > FEW) {
-    from.copy(to, at, start, end);
-    return at + end - start;
-  }
-  let write = at;
-  for (let read = start; read < end; read++) to[write++] = from[read] ?? 0;
-  return write;
 }

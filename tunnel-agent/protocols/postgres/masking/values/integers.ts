@@ -22,7 +22,7 @@ export function permuteIntegers(hash: KeyedHash): (value: bigint) => bigint | nu
     const bits = bytes * 8;
     const half = 2n ** BigInt(bits - 1);
     const within = inner === null ? undefined : (shifted: bigint): boolean => !fits(shifted - half, inner);
-    const permute = createPermutation(hash, `int${bits}`, 2n ** BigInt(bits), within);
+    const permute = createPermutation(hash, `permutation int${bits}`, 2n ** BigInt(bits), within);
     return (value) => permute(value + half) - half;
   };
   const rings = [

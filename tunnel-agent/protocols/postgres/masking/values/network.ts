@@ -35,7 +35,7 @@ function write(network: Network, format: Format, cidr: boolean): Buffer {
 }
 
 function hashed(hash: KeyedHash, { address, bits }: Network): Network {
-  const out = hash.digest("inet", Uint8Array.of(bits, ...address)).slice(0, 16);
+  const out = Buffer.from(hash.digest("inet", Uint8Array.of(bits, ...address)).slice(0, 32), "hex");
   out[0] = 0xfd;
   return { address: out, bits: 128 };
 }
@@ -89,7 +89,7 @@ export const macaddr =
       case "zero":
         return constant(writeMac(new Uint8Array(bytes)));
       case "hash": {
-        const permute = createPermutation(hash, `mac${bytes}`, 2n ** BigInt(bytes * 8));
+        const permute = createPermutation(hash, `permutation mac${bytes}`, 2n ** BigInt(bytes * 8));
         return through((address) => {
           const permuted = permute(BigInt(`0x${Buffer.from(address).toString("hex")}`));
           return Buffer.from(permuted.toString(16).padStart(bytes * 2, "0"), "hex");

@@ -75,8 +75,8 @@ export function writeNumeric(value: Decimal, format: Format): Buffer | null {
   return out;
 }
 
-/** Bytes of a digest that stand for a number which no int8 holds. */
-const TOKEN_BYTES = 12;
+/** Digits of a digest, after a one, that stand for a number which no int8 holds: 96 bits. */
+const TOKEN_DIGITS = 24;
 
 /** Whole numbers as int8 does it, so that they agree; all others as a whole number of 29 digits, beyond every int8. */
 function hasher(hash: KeyedHash): (value: Decimal | string) => Decimal {
@@ -88,9 +88,7 @@ function hasher(hash: KeyedHash): (value: Decimal | string) => Decimal {
       if (permuted !== null) return { coefficient: permuted, scale: 0 };
     }
     const digest = hash.digest("numeric", typeof exact === "string" ? exact : printDecimal(exact));
-    let token = 1n;
-    for (const byte of digest.subarray(0, TOKEN_BYTES)) token = (token << 8n) | BigInt(byte);
-    return { coefficient: token, scale: 0 };
+    return { coefficient: BigInt(`0x1${digest.slice(0, TOKEN_DIGITS)}`), scale: 0 };
   };
 }
 

@@ -78,13 +78,13 @@ export const bytea: Family = ({ strategy, format, hash }) => {
     const bytes = readBytea(cell, format);
     if (bytes === null) return null;
     const digest = hash.digest("bytea", bytes);
-    return Buffer.from(format === 0 ? `\\x${hex(digest)}` : digest);
+    return format === 0 ? Buffer.from(`\\x${digest}`, "latin1") : Buffer.from(digest, "hex");
   });
 };
 
 /** RFC 9562 section 5.8: version 8, whose other 122 bits are the maker's own. */
 function uuidOf(hash: KeyedHash, bytes: Uint8Array): Buffer {
-  const out = Buffer.from(hash.digest("uuid", bytes).subarray(0, 16));
+  const out = Buffer.from(hash.digest("uuid", bytes).slice(0, 32), "hex");
   out[6] = ((out[6] ?? 0) & 0x0f) | 0x80;
   out[8] = ((out[8] ?? 0) & 0x3f) | 0x80;
   return out;

@@ -86,7 +86,7 @@ export const date = family<number>({
   },
   zero: 0,
   permute(hash) {
-    const permute = createPermutation(hash, "date", DAYS);
+    const permute = createPermutation(hash, "permutation date", DAYS);
     return (days) => Number(permute(BigInt(days - FIRST_DAY))) + FIRST_DAY;
   },
   truncate: truncateDays,
@@ -124,7 +124,7 @@ const timestampKind = (zoned: boolean): Kind<bigint> => ({
   zero: 0n,
   permute(hash) {
     const first = BigInt(FIRST_DAY) * US_PER_DAY;
-    const permute = createPermutation(hash, "timestamp", DAYS * US_PER_DAY);
+    const permute = createPermutation(hash, "permutation timestamp", DAYS * US_PER_DAY);
     return (value) => permute(value - first) + first;
   },
   truncate: (value, to) => BigInt(truncateDays(split(value).days, to)) * US_PER_DAY,
@@ -147,7 +147,7 @@ export const time = family<number>({
   },
   zero: 0,
   permute(hash) {
-    const permute = createPermutation(hash, "time", US_PER_DAY + 1n);
+    const permute = createPermutation(hash, "permutation time", US_PER_DAY + 1n);
     return (us) => Number(permute(BigInt(us)));
   },
   truncate: null,

@@ -4,11 +4,11 @@
  *
  * Does not: keep a column's length limit, which is not part of the wire format; no client checks it.
  */
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 import { unreachable } from "../../../../../protocol/result.ts";
 import { generaliseText } from "../../../../masking/generalise.ts";
 import { textToken } from "../../../../masking/keyed-hash.ts";
-import { marker, partialText } from "../../../../masking/strategies.ts";
+import { HIDDEN, marker, partialText } from "../../../../masking/strategies.ts";
 import { constant, each, NULL, type Family, type MaskContext, type ValueMask } from "./mask.ts";
 
 /** NAMEDATALEN - 1, bytes. */
@@ -26,6 +26,24 @@ function withoutPadding(value: Buffer): Buffer {
 
 const asIs = (value: Buffer): Buffer => value;
 
+const ALL_HIDDEN = Buffer.from(HIDDEN, "latin1");
+const ASCII_DOMAIN = /^(?=.{1,253}$)\w(?:[\w.-]*\w)?\.[A-Za-z][A-Za-z0-9-]*$/;
+
+/** partialText of a text whose characters are bytes, without making a string of it. */
+function partialAscii(value: Buffer, keep: Parameters<typeof partialText>[1]): Buffer {
+  const at = keep === "domain" ? value.lastIndexOf(0x40) : 0;
+  const first = keep === "domain" ? 0 : keep.first;
+  const last = keep === "domain" ? value.length - at : keep.last;
+  if (keep === "domain") {
+    if (at < 1 || !ASCII_DOMAIN.test(value.toString("latin1", at + 1))) return ALL_HIDDEN;
+  } else if (!(value.length - first - last >= Math.max(1, (first + last) / 2)) || first < 0 || last < 0) return ALL_HIDDEN;
+  const out = Buffer.allocUnsafe(first + HIDDEN.length + last);
+  value.copy(out, 0, 0, first);
+  out.write(HIDDEN, first, "latin1");
+  value.copy(out, first + HIDDEN.length, value.length - last);
+  return out;
+}
+
 function texts(context: MaskContext, significant: (value: Buffer) => Buffer, fit: (masked: string) => Buffer): ValueMask {
   const { strategy, hash } = context;
   const redacted = fit(marker(context.class));
@@ -39,11 +57,15 @@ function texts(context: MaskContext, significant: (value: Buffer) => Buffer, fit
       return NULL;
     case "hash":
       return each((value) => Buffer.from(textToken(hash, significant(value)), "latin1"));
-    case "partial":
+    case "partial": {
+      const { keep } = strategy;
       return each((value) => {
-        const text = read(value);
-        return text === null ? null : fit(partialText(text, strategy.keep));
+        const shown = significant(value);
+        if (isAscii(shown)) return partialAscii(shown, keep);
+        const text = decodeText(shown);
+        return text === null ? null : fit(partialText(text, keep));
       });
+    }
     case "generalise":
       return each((value) => {
         const text = read(value);
