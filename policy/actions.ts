@@ -26,6 +26,11 @@ const ANY_OBJECT = ["target", "schema", "table", "function"] as const;
 export const ACTIONS = {
   // ── any target ──
   connect: { on: TARGET, groups: [], sentence: "open a session to the target" },
+  "target:inspect": {
+    on: TARGET,
+    groups: [],
+    sentence: "see what the agent's logins may do at the target, and how to mend it: `sallyport doctor`",
+  },
 
   unmask: { on: ["class"], groups: [], sentence: "see a data class's values as they are in the target" },
 

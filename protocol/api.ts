@@ -5,6 +5,7 @@
  *   POST   /v1/token                                     RFC 8693 exchange, form-encoded, DPoP header (RFC 9449)
  *   GET    /v1/whoami   POST /v1/can   GET /v1/history   GET /v1/targets        any identity, about itself
  *   GET    /v1/targets/:target/connect                   WebSocket; 101 carries SESSION_HEADER and RESUME_HEADER
+ *   GET    /v1/targets/:target/posture                   target:inspect; the level alone for who may connect
  *   GET    /v1/sessions/:id/resume                       WebSocket; Authorization: Resume <secret>
  *   GET    /v1/sessions/:id/agent                        WebSocket; agent JWT and DIAL_HEADER
  *   GET    /v1/agent/control                             WebSocket; agent JWT

@@ -15,6 +15,7 @@ import { commands } from "./routes/commands.ts";
 import { connect } from "./routes/connect.ts";
 import { health } from "./routes/health.ts";
 import { identities } from "./routes/identities.ts";
+import { posture } from "./routes/posture.ts";
 import { segments } from "./routes/segments.ts";
 import { sessions } from "./routes/sessions.ts";
 import { sockets } from "./routes/sockets.ts";
@@ -49,6 +50,7 @@ for (const routes of [
   token,
   whoami,
   targets,
+  posture,
   connect,
   sockets,
   sessions,

@@ -81,6 +81,8 @@ function targetScope(grant: Grant): { readonly scope: string; readonly clauses: 
 const actionList = (actions: readonly string[]): string =>
   `action in [${actions.map((action) => cedarEntity("Action", action)).join(", ")}]`;
 
+const ASKED_OF_THE_TARGET: ReadonlySet<string> = new Set(["connect", "target:inspect"]);
+
 /** The permits of one grant; `number` counts from 1. */
 export function grantPolicies(identity: string, grant: Grant, number: number): Result<readonly GrantPolicy[], GrantFault> {
   const principal = `principal == ${cedarEntity("Identity", identity)}`;
@@ -109,9 +111,9 @@ export function grantPolicies(identity: string, grant: Grant, number: number): R
     ...(grant.hold_in_transaction === undefined ? [] : [`@hold_in_transaction("${grant.hold_in_transaction}")`]),
     ...(grant.reason === undefined ? [] : [`@reason(${cedarString(grant.reason)})`]),
   ];
-  // `connect` and `pg:session` are asked of the target, which no narrowing to its members covers.
-  const onTarget = grant.actions.filter((action) => action === "connect");
-  const rest = grant.actions.filter((action) => action !== "connect");
+  // These and `pg:session` are asked of the target, which no narrowing to its members covers.
+  const onTarget = grant.actions.filter((action) => ASKED_OF_THE_TARGET.has(action));
+  const rest = grant.actions.filter((action) => !ASKED_OF_THE_TARGET.has(action));
   const permit = (policyId: string, notes: readonly string[], actions: readonly string[], clauses: readonly string[]): GrantPolicy => ({
     id: policyId,
     text: `${notes.map((note) => `${note}\n`).join("")}permit (${principal}, ${actionList(actions)}, ${where.scope})${conjunction([...where.clauses, ...clauses])};`,
@@ -122,7 +124,7 @@ export function grantPolicies(identity: string, grant: Grant, number: number): R
   }
   if (onTarget.length > 0) policies.push(permit(rest.length === 0 ? id : `${id}/connect`, annotations, onTarget, [...expiry, ...consent]));
   const implied = [
-    ...(onTarget.length === 0 ? ["connect"] : []),
+    ...(rest.length === 0 || onTarget.includes("connect") ? [] : ["connect"]),
     ...(rest.some((action) => action.startsWith("pg:")) ? ["pg:session"] : []),
   ];
   if (implied.length > 0) policies.push(permit(`${id}/implied`, [], implied, expiry));

@@ -28,7 +28,7 @@ function lintReach(identity: IdentityFile, grant: Grant, index: number): readonl
   return grant.actions.flatMap((action, at) => {
     const applies = expandAction(action).some((name) => actionEntry(name)?.on.some((type) => types.includes(type)));
     // Implied by every grant, so naming it beside tables is no mistake.
-    if (applies || action === "connect" || action === "pg:session") return [];
+    if (applies || action === "connect" || action === "target:inspect" || action === "pg:session") return [];
     const on = isActionGroup(action) ? ACTION_GROUPS[action] : `asked of a ${actionEntry(action)?.on.join(" or a ") ?? "target"}`;
     const message = `${action} never applies here: it is ${on}, and this grant is narrowed by ${["tables", "schemas", "functions", "classes"].filter((key) => Object.hasOwn(grant, key)).join(", ")}; write it as a grant of its own`;
     return [problem("error", "grant-nothing", identity.declaration.file, message, identity.locate(["grants", index, "actions", at]))];

@@ -1,6 +1,6 @@
 /**
  * What `doctor` looks at, in the order in which things must work: the address, the network, the clock, the token's
- * source, the token, the identity, the targets. Each finding says what is so and what to do; one failure skips
+ * source, the token, the identity, the targets, and of each target named what its agent may do there. Each finding says what is so and what to do; one failure skips
  * what depends on it.
  */
 import { Health, page, TargetRow, Whoami } from "../../protocol/api.ts";
@@ -15,6 +15,7 @@ import type { Reporter } from "../reporter.ts";
 import { HeldCommands } from "../tunnel/held.ts";
 import { openSession } from "../tunnel/target.ts";
 import type { Finding } from "./finding.ts";
+import { examinePosture } from "./posture.ts";
 import { readToken } from "./token.ts";
 
 export interface DoctorOptions {
@@ -63,7 +64,10 @@ export async function* examine(options: DoctorOptions): AsyncGenerator<Finding> 
   yield identity;
   if (identity.status === "fail") return;
   yield* listed(gateway, options.targets);
-  for (const target of options.targets) yield await tryTarget(gateway, target, options.report);
+  for (const target of options.targets) {
+    yield await tryTarget(gateway, target, options.report);
+    yield* examinePosture(gateway, target);
+  }
 }
 
 interface Reached {

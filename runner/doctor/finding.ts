@@ -5,4 +5,6 @@ export interface Finding {
   readonly status: "ok" | "warn" | "fail" | "skip";
   /** What is so, and what to do where something is wrong. */
   readonly message: string;
+  /** Statements that would mend it at a target: for a person to review and run, never run here. */
+  readonly sql?: readonly string[];
 }

@@ -4,6 +4,7 @@
  */
 import type { TargetDeps, TargetProtocol, TargetServer } from "../../session.ts";
 import { AnalysisCache } from "./analysis.ts";
+import { answerQuestion } from "./ask/ask.ts";
 import { isLocal, parseAddress, PostgresTargetConfig } from "./config.ts";
 import { CancelKeys } from "./keys.ts";
 import { serveConnection, type ServedTarget } from "./serve.ts";
@@ -56,6 +57,7 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
     admitting: new Map(),
   };
   return {
+    ask: (question, context) => answerQuestion(target, question, context),
     serve: (client, open, session) => serveConnection(target, client, open, session),
     masks: true,
     ready: { database: config.database, user: CLIENT_USER },

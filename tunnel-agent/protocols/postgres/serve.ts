@@ -120,6 +120,7 @@ async function serveAdmitted(
       reason = refusal.message;
       return;
     }
+    warnOfSuperuser(target, session, backend);
     const conversation =
       target.classified === null
         ? oneLogin(target, client, open, session, backend)
@@ -135,6 +136,18 @@ async function serveAdmitted(
   } finally {
     recordClose(session, { stream, bytes_in: bytesIn, bytes_out: bytesOut, ...(reason === "" ? {} : { reason }) });
   }
+}
+
+const warned = new WeakSet<ServedTarget>();
+
+/** Once per start and target: policy and masks mean little when the login itself may do everything (`sallyport doctor TARGET` fails). */
+function warnOfSuperuser(target: ServedTarget, session: SessionContext, { status }: LoggedIn): void {
+  if (status.get("is_superuser") !== "on" || warned.has(target)) return;
+  warned.add(target);
+  session.log.warn(
+    { target: target.name },
+    "the agent's login is superuser at the target: give it one that is not (sallyport doctor --sql)",
+  );
 }
 
 /** There is nobody left to tell when this cannot be recorded but the log. */

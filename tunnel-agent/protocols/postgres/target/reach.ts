@@ -50,7 +50,12 @@ export interface Backend extends LoggedIn {
 const CONNECTION_CHECK = ["client_connection_check_interval", "2s"] as const;
 const withoutCheck = new WeakSet<Reachable>();
 
-async function reach(target: Reachable, parameters: [string, string][], signal: AbortSignal): Promise<Backend | { readonly why: string }> {
+/** Connects, logs in and checks the encoding. `why`: for the log. */
+export async function reach(
+  target: Reachable,
+  parameters: [string, string][],
+  signal: AbortSignal,
+): Promise<Backend | { readonly why: string }> {
   if (withoutCheck.has(target)) return attempt(target, parameters, signal);
   const backend = await attempt(target, [...parameters, [...CONNECTION_CHECK]], signal);
   if (!("why" in backend) || !backend.why.includes(CONNECTION_CHECK[0])) return backend;
