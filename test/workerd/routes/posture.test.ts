@@ -34,8 +34,8 @@ async function ask(target: string, job: string): Promise<Response> {
 
 async function answered(agent: Agent, target: string, job: string, answer: unknown): Promise<Response> {
   const response = ask(target, job);
-  const { id } = (await agent.control?.message("ask")) as unknown as { id: string };
-  agent.say({ type: "answer", id, answer });
+  const question = (await agent.control?.message("ask")) as { type: string; id?: string } | undefined;
+  agent.say({ type: "answer", id: question?.id, answer });
   return response;
 }
 

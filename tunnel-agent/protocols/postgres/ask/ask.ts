@@ -1,5 +1,6 @@
 /** Questions that a Postgres target answers without a session: its posture. */
 import type { Question } from "../../../../protocol/agent-control.ts";
+import { unreachable } from "../../../../protocol/result.ts";
 import { AskRefused, type AskContext } from "../../../session.ts";
 import type { Reachable } from "../target/reach.ts";
 import { posture } from "./posture.ts";
@@ -18,5 +19,7 @@ export async function answerQuestion(
     }
     case "plan":
       throw new AskRefused("bad_request", "This agent cannot plan yet.");
+    default:
+      return unreachable(question);
   }
 }
