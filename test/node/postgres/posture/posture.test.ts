@@ -128,7 +128,7 @@ describe.each(availableVersions())("PostgreSQL %i", (version) => {
   /** Runs what is printed for these findings, as psql would with the variable set. */
   const mend = async (findings: readonly PostureFinding[]): Promise<void> => {
     for (const statement of findings.flatMap(({ sql }) => sql)) {
-      if (!statement.startsWith("--")) await root.query(statement.replaceAll(":'unmasked_password'", "'secret'"));
+      if (!statement.startsWith("--")) await root.query(statement.replaceAll(":'classified_password'", "'secret'"));
     }
   };
 
@@ -200,15 +200,15 @@ describe.each(availableVersions())("PostgreSQL %i", (version) => {
     expect(found).toMatchObject([{ check: "classified-columns", status: "warn" }]);
     expect(JSON.stringify(found)).not.toContain("secret");
     await mend(found);
-    const after = await look({ unmasked: "low_unmasked" });
+    const after = await look({ unmasked: "low_classified" });
     expect(excess(after)).toEqual([]);
     expect(after.level).toBe("A");
-    const high = new Client({ host: server.host, port: server.port, database: "shop", user: "low_unmasked", password: "secret" });
+    const high = new Client({ host: server.host, port: server.port, database: "shop", user: "low_classified", password: "secret" });
     await high.connect();
     await high.query('SELECT id, email, "Card No" FROM shop.customers');
     await expect(high.query("DELETE FROM shop.customers")).rejects.toMatchObject({ code: "25006" });
     await high.end();
-    await root.query("DROP OWNED BY low_unmasked; DROP ROLE low_unmasked");
+    await root.query("DROP OWNED BY low_classified; DROP ROLE low_classified");
   });
 
   test("the second login is judged too: what it may change, and what it is", async () => {

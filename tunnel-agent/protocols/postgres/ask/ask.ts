@@ -13,7 +13,12 @@ export async function answerQuestion(
 ): Promise<unknown> {
   switch (question.kind) {
     case "posture": {
-      const settings = { target: target.name, ordinary: target.config.user, unmasked: undefined, masking: target.config.masking } as const;
+      const settings = {
+        target: target.name,
+        ordinary: target.config.user,
+        unmasked: target.config.classified_login?.user,
+        masking: target.config.masking,
+      } as const;
       const log = (reason: string): void => context.log.warn(`target not reached: ${context.maskText(reason)}`);
       return withSideConnection(target, context.signal, log, (run) => posture(run, context.masking(), settings, context.policyVersion));
     }

@@ -5,7 +5,7 @@
  */
 import type { PostureFinding } from "../../../../protocol/posture.ts";
 import type { ColumnRead, PostureFacts, RelationName } from "./posture-facts.ts";
-import { createUnmaskedLogin, identifier, relation, remark, revoke, revokeColumns } from "./posture-sql.ts";
+import { createClassifiedLogin, identifier, relation, remark, revoke, revokeColumns } from "./posture-sql.ts";
 
 const list = (items: readonly string[]): string =>
   items.length <= 5 ? items.join(", ") : `${items.slice(0, 5).join(", ")} and ${items.length - 5} more`;
@@ -70,7 +70,7 @@ function takeAway({ classified, columns }: PostureFacts, reads: readonly ColumnR
 /** May read every column of the relations that have classified ones, since a projection may name both. */
 function secondLogin({ classified, columns, database, ordinary }: PostureFacts): string[] {
   const objects = new Map([...byRelation(classified)].map(([object, [first]]) => [object, columns.get(first?.oid ?? "") ?? []]));
-  return createUnmaskedLogin(`${ordinary.name}_unmasked`.slice(0, 63), database, objects, [
+  return createClassifiedLogin(`${ordinary.name}_classified`.slice(0, 63), database, objects, [
     ...new Set(classified.map(({ schema }) => schema)),
   ]);
 }

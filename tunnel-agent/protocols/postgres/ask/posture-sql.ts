@@ -54,7 +54,7 @@ export function revokeColumns(reads: readonly ColumnRead[], all: readonly string
 }
 
 /** A second login that may read the classified columns and do nothing else. The password is the reader's to set, as a variable of psql. */
-export function createUnmaskedLogin(
+export function createClassifiedLogin(
   login: string,
   database: string,
   columns: ReadonlyMap<string, readonly string[]>,
@@ -62,8 +62,8 @@ export function createUnmaskedLogin(
 ): string[] {
   const role = identifier(login);
   return [
-    remark("Set the password first:  \\set unmasked_password '…'"),
-    `CREATE ROLE ${role} LOGIN PASSWORD :'unmasked_password' NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;`,
+    remark("Set the password first:  \\set classified_password '…'"),
+    `CREATE ROLE ${role} LOGIN PASSWORD :'classified_password' NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;`,
     `ALTER ROLE ${role} SET default_transaction_read_only = on;`,
     `GRANT CONNECT ON DATABASE ${identifier(database)} TO ${role};`,
     ...schemas.map((schema) => `GRANT USAGE ON SCHEMA ${identifier(schema)} TO ${role};`),
