@@ -34,7 +34,7 @@ async function ask(target: string, job: string): Promise<Response> {
 
 async function answered(agent: Agent, target: string, job: string, answer: unknown): Promise<Response> {
   const response = ask(target, job);
-  const question = (await agent.control?.message("ask")) as { type: string; id?: string } | undefined;
+  const question: { type: string; id?: string } | undefined = await agent.control?.message("ask");
   agent.say({ type: "answer", id: question?.id, answer });
   return response;
 }
