@@ -188,7 +188,7 @@ export class SplitRelay {
   async #prepare(): Promise<Refusal | null> {
     const state = await this.#ask(this.#low, LOW_QUESTION, []);
     if (state === null) return noHighLogin;
-    const judged = judge(state, this.#options.user);
+    const judged = judge(state);
     switch (judged.kind) {
       case "refused":
         return judged.refusal;
@@ -200,7 +200,7 @@ export class SplitRelay {
     this.#high ??= await this.#open();
     const high = this.#high;
     if (high === null || this.#ended) return noHighLogin;
-    const values = highSettings(judged);
+    const values = highSettings(judged, this.#options.user);
     const settings = JSON.stringify(values);
     if (settings === this.#settings) return null;
     if ((await this.#ask(high, SETTINGS_QUESTION, values)) === null) return noHighLogin;

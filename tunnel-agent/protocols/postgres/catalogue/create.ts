@@ -72,6 +72,7 @@ export function createCatalogue({
     },
     relationsIn: (schema) => bySchema.get(schema) ?? [],
     classified: (oid, attnum) => classes.get(oid)?.get(attnum),
+    withClasses: () => raw.relations.filter(({ oid }) => classes.has(oid) || (filtered.get(oid) ?? []).length > 0),
     filteredBy: (oid) => filtered.get(oid) ?? [],
     touchesClasses: (oid) => classes.has(oid),
     shadows(kind: ShadowKind, name: string, searchPath: readonly string[]): readonly string[] {

@@ -111,13 +111,20 @@ function baseType(oid: number, domains: ReadonlyMap<number, number>): number {
   return base;
 }
 
-function relation([oid, schema, name, kind, columns]: Row, domains: ReadonlyMap<number, number>): Relation {
+function relation([oid, schema, name, kind, columns, rowSecurity]: Row, domains: ReadonlyMap<number, number>): Relation {
   const attributes = new Map<number, Attribute>();
   for (const item of json(columns) as readonly [number, string, number | string, boolean, boolean][]) {
     const [attnum, attribute, type, readable, generated] = item;
     attributes.set(attnum, { attnum, name: attribute, typeOid: baseType(Number(type), domains), readable, generated });
   }
-  return { oid: number(oid), schema: text(schema), name: text(name), kind: text(kind) as RelationKind, attributes };
+  return {
+    oid: number(oid),
+    schema: text(schema),
+    name: text(name),
+    kind: text(kind) as RelationKind,
+    attributes,
+    rowSecurity: truth(rowSecurity),
+  };
 }
 
 const view = ([oid, reads, callsOthers]: Row): RawView => ({

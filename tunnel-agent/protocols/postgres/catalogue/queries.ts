@@ -12,8 +12,10 @@ const FIRST_NORMAL_OID = 16_384;
 export const RELATIONS = `
   SELECT c.oid, n.nspname, c.relname, c.relkind,
          (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname, a.atttypid,
-                   COALESCE(pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'), false), a.attgenerated <> '') ORDER BY a.attnum)
-            FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+                   COALESCE(pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'), false),
+                   a.attgenerated <> '') ORDER BY a.attnum)
+            FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+         c.relrowsecurity
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S')
    ORDER BY c.oid`;

@@ -56,6 +56,8 @@ export interface Catalogue {
   classified(oid: number, attnum: number): Classified | undefined;
   /** Classes of the columns by which a view's rows are chosen: its very rows say something of them. Empty for others. */
   filteredBy(oid: number): readonly string[];
+  /** Relations of which a column is classified, or whose rows are chosen by one. */
+  withClasses(): readonly Relation[];
   /** Whether any attribute of it is classified. */
   touchesClasses(oid: number): boolean;
   /** Whether any column of the target is. */

@@ -23,6 +23,7 @@ export function withoutClasses(catalogue: Catalogue, allowed: ReadonlySet<string
     shadows: (kind, name, searchPath) => catalogue.shadows(kind, name, searchPath),
     seesOnlyArguments: (schema, name, searchPath) => catalogue.seesOnlyArguments(schema, name, searchPath),
     filteredBy: (oid) => catalogue.filteredBy(oid).filter((name) => !allowed.has(name)),
+    withClasses: () => catalogue.withClasses(),
     classified,
     touchesClasses: (oid) => {
       if (!catalogue.touchesClasses(oid)) return false;

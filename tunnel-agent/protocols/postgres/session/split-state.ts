@@ -33,6 +33,7 @@ export const SETTINGS_QUESTION = `SELECT ${["search_path", ...SETTINGS].map((nam
 
 export type LowState =
   | { readonly kind: "refused"; readonly refusal: Refusal }
+  /** `searchPath` as it was written, with `$user` in it. */
   | { readonly kind: "settings"; readonly searchPath: readonly string[]; readonly values: readonly string[] };
 
 const HINT = "It runs as another login, which does not see this transaction: run it before the transaction writes, or after its end.";
@@ -55,8 +56,8 @@ const oddState: Refusal = {
   hint: "RESET search_path and try again.",
 };
 
-/** Reads the answer to LOW_QUESTION. `user`: the low login, which `$user` stands for in both lanes. */
-export function judge(row: readonly (string | null)[], user: string): LowState {
+/** Reads the answer to LOW_QUESTION. */
+export function judge(row: readonly (string | null)[]): LowState {
   const [writes, isolation, path, ...values] = row;
   if (writes !== "f") return { kind: "refused", refusal: wrote };
   if (isolation !== "read committed" && isolation !== "read uncommitted") {
@@ -66,12 +67,13 @@ export function judge(row: readonly (string | null)[], user: string): LowState {
   if (schemas === null || values.length !== SETTINGS.length || values.includes(null)) return { kind: "refused", refusal: oddState };
   return {
     kind: "settings",
-    searchPath: schemas.map((schema) => (schema === "$user" ? user : schema)),
+    searchPath: schemas,
     values: values.map((value) => value ?? ""),
   };
 }
 
-/** The parameters of SETTINGS_QUESTION. */
-export function highSettings(state: Extract<LowState, { kind: "settings" }>): string[] {
-  return [state.searchPath.map(printIdentifier).join(", "), ...state.values];
+/** The parameters of SETTINGS_QUESTION. `user`: the low login, which `$user` stands for in both lanes. */
+export function highSettings(state: Extract<LowState, { kind: "settings" }>, user: string): string[] {
+  const path = state.searchPath.map((schema) => printIdentifier(schema === "$user" ? user : schema));
+  return [path.join(", "), ...state.values];
 }
