@@ -12,7 +12,8 @@ import { parseSessionId } from "../../../protocol/ids.ts";
 import type { ClientAuth } from "../../../protocol/stream/control.ts";
 import { createPostgresTarget, PostgresTargetConfig } from "../../../tunnel-agent/protocols/postgres/index.ts";
 import { RecordingUnavailable, type EventOf, type SessionRecorder } from "../../../tunnel-agent/recording/recorder.ts";
-import type { SessionContext, SessionEndReason, TargetServer } from "../../../tunnel-agent/session.ts";
+import type { SessionApprovals, SessionContext, SessionEndReason, TargetServer } from "../../../tunnel-agent/session.ts";
+import { ScriptedApprovals } from "./hold/scripted.ts";
 
 export const TARGET = "orders-db";
 
@@ -61,7 +62,8 @@ export class MemoryRecorder implements SessionRecorder {
   }
 }
 
-export type Rule = (action: string, resource: Resource) => Decision["outcome"];
+/** `hold`: the group `dba` must consent. A whole decision: a hold on other terms, of one group. */
+export type Rule = (action: string, resource: Resource) => Decision["outcome"] | Decision;
 
 export interface Gateway {
   readonly port: number;
@@ -83,6 +85,7 @@ export interface GatewayOptions {
   readonly maskText?: (text: string) => string;
   /** Makes the target, where a test needs another than agent.yaml can say. */
   readonly create?: typeof createPostgresTarget;
+  readonly approvals?: SessionApprovals;
 }
 
 export function decided(outcome: Decision["outcome"], what = ""): Decision {
@@ -94,17 +97,21 @@ export function decided(outcome: Decision["outcome"], what = ""): Decision {
   };
 }
 
-function decideAll(rule: Rule, needs: readonly { action: string; resource: Resource }[]): Decision {
+function decideAll(rule: Rule, needs: readonly { action: string; resource: Resource }[], approvals: readonly string[]): Decision {
   let hold: Decision | null = null;
   for (const { action, resource } of needs) {
     const outcome = rule(action, resource);
     if (outcome === "deny") return decided("deny", action);
-    if (outcome === "hold") hold = decided("hold", action);
+    if (typeof outcome === "object") hold = approvals.includes(outcome.approvals[0]?.group ?? "") ? null : outcome;
+    else if (outcome === "hold" && !approvals.includes("dba")) hold = decided("hold", action);
   }
   return needs.length === 0 ? decided("deny", "nothing") : (hold ?? decided("allow"));
 }
 
-export function testSession(rule: Rule, options: { signal?: AbortSignal; maskText?: (text: string) => string } = {}) {
+export function testSession(
+  rule: Rule,
+  options: { signal?: AbortSignal; maskText?: (text: string) => string; approvals?: SessionApprovals } = {},
+) {
   const recorder = new MemoryRecorder();
   let current = rule;
   let version = 1;
@@ -120,20 +127,11 @@ export function testSession(rule: Rule, options: { signal?: AbortSignal; maskTex
       deadline: Number.MAX_SAFE_INTEGER,
     },
     recorder,
-    approvals: {
-      mode: "wait",
-      mint: () => {
-        throw new Error("no approvals here");
-      },
-      request: () => {
-        throw new Error("no approvals here");
-      },
-      tell: () => undefined,
-    },
+    approvals: options.approvals ?? new ScriptedApprovals(),
     plan: undefined,
     masking: () => ({ classes: [] }),
     maskingKey: Buffer.alloc(32, 7),
-    decideAll: (needs) => decideAll(current, needs),
+    decideAll: (needs, approvals = []) => decideAll(current, needs, approvals),
     policyVersion: () => version,
     signal: options.signal ?? new AbortController().signal,
     maskText: options.maskText ?? ((text) => text),
@@ -158,7 +156,11 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const { postgres } = options;
   const controller = new AbortController();
   const mask = options.maskText === undefined ? {} : { maskText: options.maskText };
-  const { session, recorder, setRule } = testSession(options.rule ?? allowAll, { signal: controller.signal, ...mask });
+  const { session, recorder, setRule } = testSession(options.rule ?? allowAll, {
+    signal: controller.signal,
+    ...mask,
+    ...(options.approvals === undefined ? {} : { approvals: options.approvals }),
+  });
   const config = PostgresTargetConfig.parse({
     address: `127.0.0.1:${postgres?.port ?? 1}`,
     database: "postgres",

@@ -7,6 +7,7 @@
  */
 import type { Duplex } from "node:stream";
 import { KILL_GRACE_MS } from "../../../protocol/limits.ts";
+import { HoldShell, type HoldShellOptions, type HoldSources } from "./hold-shell.ts";
 import type { SessionMachine } from "./session/machine.ts";
 import type { OwnAnswer, OwnQuery } from "./session/own-query.ts";
 import type { SessionEvent } from "./session/types.ts";
@@ -35,6 +36,8 @@ export interface RelayOptions {
   readonly cancel: () => Promise<void>;
   /** Loads the catalogue; settles when that is done or cannot be. Never rejects. */
   readonly loadCatalogue: () => Promise<void>;
+  readonly session: HoldShellOptions["session"];
+  readonly holdSources: HoldSources;
   /** A fault of our own, for the log. */
   readonly failed: (error: unknown) => void;
   /** After every turn of the machine, when what it wanted was done. */
@@ -43,6 +46,7 @@ export interface RelayOptions {
 
 export class Relay {
   readonly #options: RelayOptions;
+  readonly #holds: HoldShell;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   #clientFull = false;
@@ -55,6 +59,8 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#options = options;
+    const { session, holdSources: sources, machine } = options;
+    this.#holds = new HoldShell({ session, sources, machine, do: (turn) => this.do(turn) });
   }
 
   /** Runs until the conversation is over; resolves with why. `first`: bytes of the target that were read before. */
@@ -155,6 +161,11 @@ export class Relay {
           break;
         case "end":
           this.#close(event.reason, event.abandon);
+          break;
+        case "inspect":
+        case "request-approval":
+        case "withdraw-approval":
+          this.#holds.perform(event);
           break;
       }
     }

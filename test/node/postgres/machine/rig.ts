@@ -2,6 +2,7 @@
 import { Limits } from "../../../../tunnel-agent/protocols/postgres/config.ts";
 import type { SessionEvent } from "../../../../tunnel-agent/protocols/postgres/session/types.ts";
 import { SessionMachine } from "../../../../tunnel-agent/protocols/postgres/session/machine.ts";
+import type { SessionApprovals } from "../../../../tunnel-agent/session.ts";
 import { loadSqlParser } from "../../../../tunnel-agent/protocols/postgres/sql/analyse.ts";
 import { fieldsOf, message, type Message } from "../raw-client.ts";
 import { allowAll, testSession, type Rule } from "../support.ts";
@@ -44,8 +45,9 @@ export class Rig {
   #client: Buffer[] = [];
   #target: Buffer[] = [];
 
-  constructor(options: { rule?: Rule; limits?: Record<string, number> } = {}) {
-    const { session, recorder, setRule } = testSession(options.rule ?? allowAll);
+  constructor(options: { rule?: Rule; limits?: Record<string, number>; approvals?: SessionApprovals } = {}) {
+    const { approvals } = options;
+    const { session, recorder, setRule } = testSession(options.rule ?? allowAll, approvals === undefined ? {} : { approvals });
     this.recorder = recorder;
     this.setRule = setRule;
     this.machine = new SessionMachine({
@@ -54,6 +56,7 @@ export class Rig {
       target: "orders-db",
       user: "app",
       searchPath: ["public"],
+      database: "shop",
       limits: Limits.parse(options.limits ?? {}),
       recordResults: "none",
       analyse: (sql) => analyse(sql, 18),

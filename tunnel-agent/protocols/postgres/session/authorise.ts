@@ -7,7 +7,7 @@
  * server picks, now or after a rollback, was asked for (PG-17). What the implicit pg_catalog may hold, the analysis
  * has already named.
  */
-import { printResource } from "../../../../policy/resource.ts";
+import { printIdentifier, printResource } from "../../../../policy/resource.ts";
 import type { Decision, Resource } from "../../../../policy/types.ts";
 import { err, ok, unreachable, type Result } from "../../../../protocol/result.ts";
 import {
@@ -52,6 +52,8 @@ export interface Subject {
 
 /** One text of SQL as this session knows it. */
 export interface KnownSql {
+  /** As it came. */
+  readonly sql: string;
   /** Masked, without secrets: what is recorded. */
   readonly text: string;
   readonly digest: string;
@@ -97,6 +99,7 @@ export class Authoriser {
   readonly #masking: SessionMasking;
   readonly #known = new Map<string, KnownSql>();
   readonly #schemas = new Set<string>();
+  readonly #paths: string[] = [];
   /** Grows with every schema that is added. */
   #schemasVersion = 0;
   /** Another search_path than the first has been in force. */
@@ -124,6 +127,7 @@ export class Authoriser {
     }
     const { statements, redacted } = analysed.value;
     const known: KnownSql = {
+      sql,
       text: clip(session.maskText(redacted.slice(0, MAX_RECORDED_TEXT)), redacted.length),
       digest,
       analysed: analysed.value,
@@ -136,8 +140,9 @@ export class Authoriser {
     return ok(known);
   }
 
-  /** Decides with the policy that is active now. */
-  decide(subject: Subject): Verdict {
+  /** Decides with the policy that is active now. `approvals`: groups that consented to this very command, now. */
+  decide(subject: Subject, approvals: readonly string[] = []): Verdict {
+    if (approvals.length > 0) return this.#ask(subject, approvals);
     const { session } = this.#options;
     const policyVersion = session.policyVersion();
     const now = session.monotonic();
@@ -152,7 +157,7 @@ export class Authoriser {
     ) {
       return kept.verdict;
     }
-    const verdict = this.#ask(subject);
+    const verdict = this.#ask(subject, []);
     if (!subject.dynamic && view !== undefined) {
       subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, view, verdict };
     }
@@ -194,11 +199,26 @@ export class Authoriser {
     }
   }
 
+  /**
+   * Every search_path that was in force, in order: what unqualified names mean cannot change without this changing.
+   * A path that was set in a transaction and rolled back stays in it, which only makes two sessions differ that need not.
+   */
+  get searchPath(): string {
+    return this.#paths.join("; ");
+  }
+
+  /** The session has set another search_path than it began with. */
+  get pathMoved(): boolean {
+    return this.#paths.length > 1;
+  }
+
   addSchemas(schemas: readonly string[]): void {
     if (!this.#moved && JSON.stringify(schemas) !== this.#firstPath) {
       this.#moved = true;
       this.#schemasVersion++;
     }
+    const path = schemas.map(printIdentifier).join(", ");
+    if (path !== this.#paths.at(-1)) this.#paths.push(path);
     for (const schema of schemas) {
       const name = this.#schemaName(schema);
       if (this.#schemas.has(name)) continue;
@@ -207,7 +227,7 @@ export class Authoriser {
     }
   }
 
-  #ask(subject: Subject): Verdict {
+  #ask(subject: Subject, approvals: readonly string[]): Verdict {
     const schemas = this.#schemasFor(subject);
     const paths = new Set(schemas.path);
     const effects = this.#effects(subject);
@@ -215,7 +235,7 @@ export class Authoriser {
     const { needs, records, ambiguous } = this.#needs(effects.value, paths);
     const barred = subject.statements.find(({ forbidden }) => forbidden !== undefined && forbidden.hazard !== OWN_TIMERS)?.forbidden;
     if (barred !== undefined) return denied(records, forbidden(barred.hazard, barred.sentence), `${barred.hazard}: ${barred.sentence}`);
-    const decision = this.#options.session.decideAll(needs);
+    const decision = this.#options.session.decideAll(needs, approvals);
     const { masking, refusal } =
       decision.outcome === "deny" ? { masking: null, refusal: null } : this.#masking.decide(subject.statements, schemas);
     // Nobody is asked to consent to what cannot be shown.

@@ -13,6 +13,7 @@ import { MessageWriter } from "../codec/writer.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
 import type { RowMasker } from "../masking/rows.ts";
 import { Authoriser, type Verdict } from "./authorise.ts";
+import { Holds } from "./hold.ts";
 import { SessionMasking } from "./masking.ts";
 import { Names, type TrackedPortal } from "./names.ts";
 import { Outcomes } from "./outcomes.ts";
@@ -40,6 +41,7 @@ export class Core {
   readonly plans: Plans;
   /** What is to be done once the catalogue is loaded; nothing else of the client is looked at before. */
   loading: (() => void) | null = null;
+  readonly holds: Holds;
   /** As the backend last said, which is what the client was last told. */
   status: TransactionStatus = "I";
   ended = false;
@@ -47,6 +49,8 @@ export class Core {
   discarding = false;
   /** Extended messages were forwarded since the last Sync, and when the first was. */
   segmentSince: number | null = null;
+  /** A Bind or Execute was among them: an implicit transaction has done something. */
+  ran = false;
   /** Portals bound since the last Sync. */
   bound: TrackedPortal[] = [];
   /** The client's next message waits until this is answered. */
@@ -84,6 +88,7 @@ export class Core {
     this.authoriser = new Authoriser(options, this.names, this.masking);
     this.since = options.session.monotonic();
     this.outcomes = new Outcomes(options.session);
+    this.holds = new Holds(this);
   }
 
   get now(): number {
@@ -137,6 +142,13 @@ export class Core {
   #flushTarget(): void {
     const bytes = this.#toTarget.take();
     if (bytes !== null) this.#events.push({ type: "to-target", bytes });
+  }
+
+  /** What the shell is to do, after what was said so far. */
+  emit(event: SessionEvent): void {
+    this.flushToClient();
+    this.#flushClient();
+    this.#events.push(event);
   }
 
   takeEvents(): SessionEvent[] {
@@ -193,7 +205,13 @@ export class Core {
   /** Whether the client's next message may be looked at. */
   get mustWait(): boolean {
     return (
-      this.ended || this.loading !== null || this.leaving || this.barrier !== null || this.cancelling || this.#queue.length >= MAX_PIPELINE
+      this.ended ||
+      this.holds.active ||
+      this.loading !== null ||
+      this.leaving ||
+      this.barrier !== null ||
+      this.cancelling ||
+      this.#queue.length >= MAX_PIPELINE
     );
   }
 
@@ -207,7 +225,7 @@ export class Core {
   // ── recording ──
 
   /** Before anything is forwarded. Null when it could not be recorded: then it must not run (GW-20). */
-  record(via: string, sql: RecordedSql, verdict: Verdict, controlsTransaction = false): Command | null {
+  record(via: string, sql: RecordedSql, verdict: Verdict, controlsTransaction = false, approval?: string): Command | null {
     const { session, streamId } = this.options;
     const { decision } = verdict;
     if (verdict.masking?.touches === true) this.masking.touched = true;
@@ -223,6 +241,7 @@ export class Core {
         decision: decision.outcome,
         policies: [...decision.policies],
         ...(verdict.reason === undefined ? {} : { reason: verdict.reason }),
+        ...(approval === undefined ? {} : { approval }),
         ...(this.options.lane?.login === undefined ? {} : { login: this.options.lane.login }),
       });
       return this.outcomes.began(number, controlsTransaction);
@@ -295,6 +314,7 @@ export class Core {
   end(reason: string): void {
     if (this.ended) return;
     this.ended = true;
+    this.holds.abandon(reason);
     this.flushToClient();
     const abandon = !this.idle || this.segmentSince !== null;
     this.outcomes.abandon();

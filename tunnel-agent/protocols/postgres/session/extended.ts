@@ -17,10 +17,14 @@ import {
   type NameSpace,
   type Parse,
 } from "../codec/frontend.ts";
-import { ok } from "../../../../protocol/result.ts";
+import type { ApprovalParameter } from "../../../../protocol/approval.ts";
+import { err, ok } from "../../../../protocol/result.ts";
 import { notRecorded, rulesChanged, SQLSTATE, unknownPortal, unknownStatement, type Refusal } from "../refusal.ts";
-import { denied, type KnownSql } from "./authorise.ts";
+import { denied, type KnownSql, type Verdict } from "./authorise.ts";
 import type { Core, RecordedSql } from "./core.ts";
+import { approvalParameters, exactOf, type HeldText } from "./held-subject.ts";
+import type { Consent } from "./held-types.ts";
+import { boundBefore } from "./held-words.ts";
 import { MAX_NAME_BYTES, MAX_NAMES, type TrackedPortal, type TrackedStatement } from "./names.ts";
 import { recordParameters } from "./parameters.ts";
 import { refuseQuery, refuseRecorded } from "./simple.ts";
@@ -45,6 +49,7 @@ function nameProblem(core: Core, name: string, held: ReadonlyMap<string, unknown
 
 function forward(core: Core, write: Parameters<Core["tell"]>[0], expected: Expected): void {
   core.segmentSince ??= core.now;
+  if (expected.kind === "bind" || expected.kind === "execute") core.ran = true;
   core.tell(write);
   core.expect(expected);
 }
@@ -65,9 +70,11 @@ export function onParse(core: Core, message: Parse, loaded = false): void {
   const { text, digest, analysed, subject } = known.value;
   if (!loaded && core.authoriser.mustLoad(subject)) return core.load(() => onParse(core, message, true));
   const verdict = core.authoriser.decide(subject);
-  if (verdict.refusal !== null) return refuseRecorded(core, { text, digest, shape: analysed.shape }, verdict, refuse, "parse");
+  // What needs consent is held at Bind, when its parameters are known; Parse runs nothing.
+  if (verdict.decision.outcome === "deny" && verdict.refusal !== null)
+    return refuseRecorded(core, { text, digest, shape: analysed.shape }, verdict, refuse, "parse");
   // A failed Parse leaves no unnamed statement behind (exec_parse_message drops it first); a named one stays as it was.
-  const undo = core.names.setStatement(name, { known: known.value, subject, fields: null });
+  const undo = core.names.setStatement(name, { known: known.value, subject, fields: null, parameterTypes: message.parameterTypes });
   forward(core, (writer) => writeParse(writer, message), { kind: "parse", name, undo });
 }
 
@@ -91,16 +98,36 @@ export function onBind(core: Core, message: Bind, loaded = false): void {
   const digest = parameters === undefined ? statement.known.digest : session.digest(digestedBytes(statement.known.digest, message));
   const sql = recorded(statement, digest, parameters);
   const verdict = core.authoriser.decide(statement.subject);
-  if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, (refusal) => refuseExtended(core, refusal), "extended");
-  const command = core.record("extended", sql, verdict, statement.known.controlsTransaction);
-  if (command === null) return refuseExtended(core, notRecorded);
+  const refuse = (refusal: Refusal): void => refuseExtended(core, refusal);
+  const { controlsTransaction } = statement.known;
+  if (verdict.decision.outcome === "hold") {
+    // It outlives the bytes that it came in.
+    const kept = { ...message, parameters: message.parameters.map((parameter) => parameter && Buffer.from(parameter)) };
+    const values = approvalParameters(kept);
+    const run = (command: Command, _: Verdict, consent: Consent | null): void =>
+      forwardBind(core, kept, { statement, parameters, digest, values }, command, consent);
+    const exact = () => exactOf(core, heldText(statement, values, message.statement));
+    return core.holds.begin({ via: "extended", subject: statement.subject, record: sql, controlsTransaction, exact, refuse, run }, verdict);
+  }
+  if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, refuse, "extended");
+  const command = core.record("extended", sql, verdict, controlsTransaction);
+  if (command === null) return refuse(notRecorded);
+  forwardBind(core, message, { statement, parameters, digest, values: undefined }, command, null);
+}
+
+function forwardBind(
+  core: Core,
+  message: Bind,
+  portalOf: Pick<TrackedPortal, "statement" | "parameters" | "digest" | "values">,
+  command: Command,
+  consent: Consent | null,
+): void {
   core.outcomes.forwarded(command);
-  const bound = { command, policyVersion: session.policyVersion() };
+  const bound = { command, policyVersion: core.options.session.policyVersion(), consent };
   const { epoch } = core.masking;
   const portal: TrackedPortal = {
-    statement,
-    parameters,
-    digest,
+    ...portalOf,
+    source: message.statement,
     columns: -1,
     fields: null,
     laidOut: false,
@@ -123,6 +150,14 @@ function layOut(core: Core, name: string, portal: TrackedPortal): void {
     portal.laidOut = false;
   };
   forward(core, (writer) => writeDescribe(writer, "P", name), { kind: "layout", portal, undo });
+}
+
+/** A statement as people see it; `source`: the name that it, or the cursor, was given. */
+function heldText(statement: TrackedStatement, values: readonly ApprovalParameter[] | undefined, source: string): HeldText {
+  const { known, subject, parameterTypes } = statement;
+  // Made by SQL's PREPARE or DECLARE: its text holds more than what runs now.
+  const runs = subject === known.subject ? undefined : `what this text made under the name ${source}`;
+  return { known, subject, parameters: values, parameterTypes, runs };
 }
 
 /** The statement's digest, then each parameter with its length: equal only for equal text and equal parameters. */
@@ -159,15 +194,35 @@ export function onExecute(core: Core, name: string, maxRows: number, loaded = fa
   if (portal === undefined) return refuseExtended(core, unknownPortal(name));
   const { statement } = portal;
   if (!loaded && core.authoriser.mustLoad(statement.subject)) return core.load(() => onExecute(core, name, maxRows, true));
-  const verdict = core.authoriser.decide(statement.subject);
+  const consent = portal.bound?.consent ?? null;
+  const verdict = core.authoriser.decide(statement.subject, consent?.groups);
   const sql = recorded(statement, portal.digest, portal.parameters);
+  if (verdict.decision.outcome === "hold") {
+    portal.bound = null;
+    const { controlsTransaction } = statement.known;
+    const refuse = (refusal: Refusal): void => refuseExtended(core, refusal);
+    // Bound while policy did not hold it, so that its parameters were not kept.
+    const unknown = portal.parameters !== undefined && portal.values === undefined;
+    const run = (command: Command, allowed: Verdict): void => {
+      if (portal.epoch === core.masking.epoch) return forwardExecute(core, name, maxRows, portal, command, allowed);
+      core.outcomes.refused(command, rulesChanged.code);
+      refuse(rulesChanged);
+    };
+    const exact = () => (unknown ? err(boundBefore) : exactOf(core, heldText(statement, portal.values, portal.source)));
+    return core.holds.begin({ via: "extended", subject: statement.subject, record: sql, controlsTransaction, exact, refuse, run }, verdict);
+  }
   if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, (refusal) => refuseExtended(core, refusal), "extended");
   if (portal.epoch !== core.masking.epoch) {
     const refused = denied(verdict.effects, rulesChanged, rulesChanged.message);
     return refuseRecorded(core, sql, refused, (refusal) => refuseExtended(core, refusal), "extended");
   }
-  const command = continued(core, portal) ?? core.record("extended", sql, verdict, statement.known.controlsTransaction);
+  const command = continued(core, portal) ?? core.record("extended", sql, verdict, statement.known.controlsTransaction, consent?.approval);
   if (command === null) return refuseExtended(core, notRecorded);
+  forwardExecute(core, name, maxRows, portal, command, verdict);
+}
+
+function forwardExecute(core: Core, name: string, maxRows: number, portal: TrackedPortal, command: Command, verdict: Verdict): void {
+  const { statement } = portal;
   core.outcomes.forwarded(command);
   core.authoriser.extendSearchPath(statement.subject.statements);
   if (core.masking.active) layOut(core, name, portal);
@@ -215,6 +270,7 @@ export function onSync(core: Core): void {
   if (core.copyIn !== null) return;
   core.discarding = false;
   core.segmentSince = null;
+  core.ran = false;
   for (const portal of core.bound) portal.bound = null;
   core.bound = [];
   core.tell((writer) => writeBare(writer, "Sync"));

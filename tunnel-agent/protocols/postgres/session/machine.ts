@@ -5,7 +5,9 @@
  *
  * What it cannot do: look into functions and triggers, or undo what a command did before its connection was cut.
  */
+import type { ApprovalId } from "../../../../protocol/ids.ts";
 import { RecordingUnavailable } from "../../../recording/recorder.ts";
+import type { ApprovalNews } from "../../../session.ts";
 import type { TransactionStatus } from "../codec/backend.ts";
 import { FrameReader } from "../codec/framing.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
@@ -14,6 +16,7 @@ import { BackendSide } from "./backend.ts";
 import { ClientSide } from "./client.ts";
 import { Core } from "./core.ts";
 import { refuseElsewhere } from "./extended.ts";
+import type { Inspected } from "./held-types.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions, SessionEvent } from "./types.ts";
 
@@ -134,8 +137,19 @@ export class SessionMachine {
   /** The client asked for a cancel on another connection (PG-11). */
   cancel(): SessionEvent[] {
     return this.#turn(() => {
+      if (this.#core.holds.cancel()) return;
       if (!this.#core.idle && !this.#core.cancelling) this.#core.cancel();
     });
+  }
+
+  /** The shell's answer to an `inspect` event. */
+  inspected(question: number, answer: Inspected): SessionEvent[] {
+    return this.#turn(() => this.#core.holds.inspected(question, answer));
+  }
+
+  /** How an approval that was asked for goes on. */
+  approvalNews(approval: ApprovalId, news: ApprovalNews): SessionEvent[] {
+    return this.#turn(() => this.#core.holds.news(approval, news));
   }
 
   /** The client's connection is gone, or half closed (PG-52). */
@@ -157,6 +171,7 @@ export class SessionMachine {
     if (core.ended) return [];
     try {
       act();
+      core.holds.proceed();
       // What the backend answered may be what the client's next message was waiting for.
       if (!core.mustWait) this.#client.resume();
       if (core.leaving && core.idle) core.end("the client left");
@@ -169,7 +184,7 @@ export class SessionMachine {
 
   /** Monotonic ms at which `expire()` is due, if nothing happens before; null for never. */
   deadline(): number | null {
-    const at = Math.min(this.#answerBy(), this.#syncBy(), this.#goOnBy());
+    const at = Math.min(this.#answerBy(), this.#syncBy(), this.#goOnBy(), this.#core.holds.deadline());
     return this.#core.ended || at === NEVER ? null : at;
   }
 
@@ -177,6 +192,7 @@ export class SessionMachine {
     return this.#turn(() => {
       const core = this.#core;
       const { now } = core;
+      core.holds.expire();
       if (this.#syncBy() <= now) core.fatal(unsynced);
       else if (this.#goOnBy() <= now) core.fatal(idleInTransaction);
       else if (this.#answerBy() > now) return;
@@ -194,14 +210,15 @@ export class SessionMachine {
 
   /** The client must have ended the pipeline that it began (PG-50). */
   #syncBy(): number {
-    const { segmentSince, options } = this.#core;
-    return segmentSince === null ? NEVER : segmentSince + options.limits.unsynced_s * 1000;
+    const { segmentSince, options, holds } = this.#core;
+    // While a command is held it is not the client that lets others wait.
+    return segmentSince === null || holds.active ? NEVER : segmentSince + options.limits.unsynced_s * 1000;
   }
 
   /** The client must have gone on with the transaction that it left open. */
   #goOnBy(): number {
-    const { idle, segmentSince, status, since, options } = this.#core;
-    if (options.lane?.elsewhere() === true) return NEVER;
+    const { idle, segmentSince, status, since, options, holds } = this.#core;
+    if (options.lane?.elsewhere() === true || holds.active) return NEVER;
     return idle && segmentSince === null && status !== "I" ? since + options.limits.idle_in_transaction_s * 1000 : NEVER;
   }
 }

@@ -4,8 +4,10 @@
  * here is unknown, and unknown is refused: a stale entry only leads to the server's own error.
  */
 import type { FieldDescription } from "../codec/backend.ts";
+import type { ApprovalParameter } from "../../../../protocol/approval.ts";
 import type { Statement } from "../sql/types.ts";
 import type { KnownSql, Subject } from "./authorise.ts";
+import type { Consent } from "./held-types.ts";
 import type { Command } from "./types.ts";
 
 /** Bytes of a name; beyond it the server would cut the name, and two of the client's would be one of its. */
@@ -20,12 +22,18 @@ export interface TrackedStatement {
   readonly subject: Subject;
   /** Its result's columns, once a client had it described. */
   fields: readonly FieldDescription[] | null;
+  /** Type OIDs of its parameters as Parse gave them. */
+  readonly parameterTypes?: readonly number[] | undefined;
 }
 
 export interface TrackedPortal {
   readonly statement: TrackedStatement;
   readonly parameters: readonly (string | null | { bytes: number })[] | undefined;
   readonly digest: string;
+  /** The statement that it was bound of, or the cursor's name: one of several that a text may hold. */
+  readonly source: string;
+  /** Its parameters whole, where policy holds it: consent is to them. */
+  readonly values?: readonly ApprovalParameter[] | undefined;
   /** Columns of its result, once described. */
   columns: number;
   /** The same in full, with the formats that its rows come in. */
@@ -37,7 +45,7 @@ export interface TrackedPortal {
   /** Result format codes as Bind gave them: none, one for all, or one a column. */
   readonly formats: readonly number[];
   /** The command that its Bind recorded, for the first Execute before the next Sync. */
-  bound: { readonly command: Command; readonly policyVersion: number } | null;
+  bound: { readonly command: Command; readonly policyVersion: number; readonly consent: Consent | null } | null;
   /** Declared by SQL: may outlive its transaction (WITH HOLD). */
   readonly declared: boolean;
 }
@@ -91,6 +99,7 @@ export class Names {
             epoch,
             formats: [],
             bound: null,
+            source: effect.name,
             declared: true,
           });
           break;

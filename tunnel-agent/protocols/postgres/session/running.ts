@@ -82,6 +82,7 @@ export function onReady(core: Core, status: TransactionStatus): Verdict | null {
     core.names.endTransaction();
     core.masking.touched = false;
   }
+  if (front.kind === "sync" && front.own === true) return "drop";
   const said = core.readyStatus;
   if (said === status) return "pass";
   if (said !== null) core.say((writer) => writeReadyForQuery(writer, said));

@@ -113,7 +113,9 @@ export function onError(core: Core, fields: ErrorFields): Verdict | null {
 }
 
 function skip(core: Core, code: string): void {
-  if (core.skipToSync(code)) return;
+  // After a Sync of our own the backend listens again; the client has yet to send its own.
+  const synced = core.skipToSync(code);
+  if (synced && !(core.front?.kind === "sync" && core.front.own === true)) return;
   core.discarding = true;
   core.segmentSince ??= core.now;
 }

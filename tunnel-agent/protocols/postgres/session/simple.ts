@@ -5,9 +5,10 @@
  */
 import { writeBare, writeQuery } from "../codec/frontend.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
-import { denied } from "./authorise.ts";
+import { denied, type KnownSql, type Verdict } from "./authorise.ts";
 import type { Core } from "./core.ts";
-import type { Expected } from "./types.ts";
+import { exactOf } from "./held-subject.ts";
+import type { Command, Expected } from "./types.ts";
 
 /** `loaded`: the catalogue was loaded for it just now. */
 export function onQuery(core: Core, sql: string, loaded = false): void {
@@ -22,6 +23,12 @@ export function onQuery(core: Core, sql: string, loaded = false): void {
   if (!loaded && core.authoriser.mustLoad(subject)) return core.load(() => onQuery(core, sql, true));
   const verdict = core.authoriser.decide(subject);
   const sqlRecord = { text, digest, shape: analysed.shape };
+  const run = (command: Command, allowed: Verdict): void => forwardQuery(core, sql, known.value, command, allowed);
+  if (verdict.decision.outcome === "hold") {
+    const exact = () => exactOf(core, { known: known.value, subject });
+    const refuse = (refusal: Refusal): void => refuseQuery(core, refusal);
+    return core.holds.begin({ via: "simple", subject, record: sqlRecord, controlsTransaction, exact, refuse, run }, verdict);
+  }
   if (verdict.refusal !== null) {
     refuseRecorded(core, sqlRecord, verdict, (refusal) => refuseQuery(core, refusal));
     return;
@@ -31,15 +38,20 @@ export function onQuery(core: Core, sql: string, loaded = false): void {
     refuseQuery(core, notRecorded);
     return;
   }
+  run(command, verdict);
+}
+
+function forwardQuery(core: Core, sql: string, known: KnownSql, command: Command, verdict: Verdict): void {
   core.outcomes.forwarded(command);
-  core.authoriser.extendSearchPath(subject.statements);
+  core.authoriser.extendSearchPath(known.subject.statements);
   core.names.dropUnnamed();
   core.tell((writer) => writeQuery(writer, sql));
   core.segmentSince = null;
+  core.ran = false;
   const expected: Expected = {
     kind: "query",
     command,
-    known: known.value,
+    known,
     done: 0,
     phase: "idle",
     columns: -1,
@@ -83,6 +95,7 @@ export function refuseQuery(core: Core, refusal: Refusal): void {
   core.poison(refusal);
   core.tell((writer) => writeBare(writer, "Sync"));
   core.segmentSince = null;
+  core.ran = false;
   const sync: Expected = { kind: "sync" };
   core.expect(sync);
   core.barrier = sync;

@@ -2,13 +2,14 @@
  * Words of the session machine: what it is given, what it says, and what it waits for from the backend.
  */
 import type { Result } from "../../../../protocol/result.ts";
-import type { SessionContext } from "../../../session.ts";
+import type { ApprovalId } from "../../../../protocol/ids.ts";
+import type { SessionApprovals, SessionContext } from "../../../session.ts";
 import type { TransactionStatus } from "../codec/backend.ts";
 import type { Limits, RecordResults } from "../config.ts";
 import type { MaskCounts } from "../masking/types.ts";
 import type { Refusal } from "../refusal.ts";
 import type { AnalysedSql, SqlRefusal } from "../sql/types.ts";
-import type { KnownSql } from "./authorise.ts";
+import type { EffectRecord, KnownSql } from "./authorise.ts";
 import type { MaskingOptions, SubjectMasking } from "./masking.ts";
 import type { TrackedPortal, TrackedStatement } from "./names.ts";
 import type { Output } from "./results.ts";
@@ -21,13 +22,23 @@ export type SessionEvent =
   | { readonly type: "cancel" }
   /** Load the catalogue; `catalogueLoaded()` tells the machine when that was done, or could not be. */
   | { readonly type: "load-catalogue" }
+  /** Read the definitions of what `effects` name, and the plan of the statement `estimate` if there is one; `inspected()` takes the answer. */
+  | {
+      readonly type: "inspect";
+      readonly question: number;
+      readonly effects: readonly EffectRecord[];
+      readonly estimate: string | null;
+    }
+  /** Ask people (SessionApprovals.request); `approvalNews()` takes what comes of it. */
+  | { readonly type: "request-approval"; readonly approval: ApprovalId; readonly request: Parameters<SessionApprovals["request"]>[1] }
+  | { readonly type: "withdraw-approval"; readonly approval: ApprovalId; readonly reason: string }
   /** The conversation is over: close both sides after what was said. `abandon`: the backend may still be running something. */
   | { readonly type: "end"; readonly reason: string; readonly abandon: boolean };
 
 export interface MachineOptions {
   readonly session: Pick<
     SessionContext,
-    "decideAll" | "policyVersion" | "masking" | "maskingKey" | "maskText" | "digest" | "recorder" | "monotonic"
+    "decideAll" | "policyVersion" | "masking" | "maskingKey" | "maskText" | "digest" | "recorder" | "monotonic" | "now" | "approvals"
   >;
   readonly streamId: number;
   /** The target's name, for resources. */
@@ -35,6 +46,7 @@ export interface MachineOptions {
   /** The login role, which `$user` in a search_path stands for. */
   readonly user: string;
   readonly searchPath: readonly string[];
+  readonly database: string;
   readonly limits: Limits;
   readonly recordResults: RecordResults;
   /** Absent: results pass as they are, whatever masking.yaml says. */
@@ -111,4 +123,5 @@ export type Expected =
   | { readonly kind: "layout"; readonly portal: TrackedPortal; readonly undo: () => void }
   /** Our own message that must fail: the client gets `refusal` in the failure's place; null: it was told before. */
   | { readonly kind: "poison"; readonly refusal: Refusal | null }
-  | { readonly kind: "sync" };
+  /** `own`: the client did not send it and hears nothing of it. */
+  | { readonly kind: "sync"; readonly own?: true };
