@@ -43,7 +43,8 @@ function transcript(event: RecordingEvent): string | undefined {
     case "stream.close":
       return `${at} ── connection ${event.stream} closed${event.reason === undefined ? "" : `: ${event.reason}`}`;
     case "command": {
-      const verdict = event.decision === "allow" ? "allow" : `${event.decision}: ${event.reason ?? ""}`;
+      const by = event.approval === undefined ? "" : `, ${event.decision === "allow" ? "by" : "waits for"} approval ${event.approval}`;
+      const verdict = event.decision === "allow" ? `allow${by}` : `${event.decision}: ${event.reason ?? ""}${by}`;
       const parameters =
         event.parameters === undefined || event.parameters.length === 0 ? "" : `\n   with ${JSON.stringify(event.parameters)}`;
       return `${at} #${event.command} [${event.stream}] ${verdict} (${event.policies.join(", ") || "no policy"})\n${event.text.replace(/^/gm, "   ")}${parameters}`;
