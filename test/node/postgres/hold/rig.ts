@@ -1,5 +1,5 @@
 /** What the tests of holds share: a real server, a gateway with people that the test plays, and a connection past it. */
-import pg from "pg";
+import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
 import { startPostgres, type PostgresServer } from "../../../support/postgres.ts";
 import { fieldsOf, RawClient, serialize } from "../raw-client.ts";
@@ -30,7 +30,7 @@ export class HoldRig {
   approvals!: ScriptedApprovals;
   client!: RawClient;
   postgres!: PostgresServer;
-  #direct!: pg.Client;
+  #direct!: Client;
   readonly #clients: RawClient[] = [];
 
   /** Declares the hooks of a test file. */
@@ -39,7 +39,7 @@ export class HoldRig {
     beforeAll(async () => {
       rig.postgres = await startPostgres();
       const { port, superuser } = rig.postgres;
-      rig.#direct = new pg.Client({ host: "127.0.0.1", port, ...superuser, database: "postgres" });
+      rig.#direct = new Client({ host: "127.0.0.1", port, ...superuser, database: "postgres" });
       await rig.#direct.connect();
     }, 60_000);
     afterAll(async () => {
