@@ -3,9 +3,9 @@
  * else is special, so no pattern of a user is ever a regular expression (GW-25).
  */
 export function matchesPattern(pattern: string, name: string): boolean {
+  if (!pattern.includes("*")) return pattern === name;
   const [first = "", ...rest] = pattern.split("*");
-  const last = rest.pop();
-  if (last === undefined) return pattern === name;
+  const last = rest.pop() ?? "";
   if (!name.startsWith(first)) return false;
   let at = first.length;
   for (const piece of rest) {

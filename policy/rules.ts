@@ -3,7 +3,7 @@
  */
 export const RULES = {
   // ── files and YAML ──
-  "bundle-size": "the bundle has too many files or bytes",
+  "bundle-size": "the bundle has too many files or bytes, or its classes too many columns",
   "file-missing": "a file that every bundle has is not there",
   "file-place": "a .yaml or .cedar file lies where nothing reads it",
   "file-unknown": "a file that is no part of a bundle",

@@ -109,6 +109,8 @@ export const CHAT_ATTEMPTS = 8;
 // ── bundles ──
 export const MAX_BUNDLE_BYTES = 512 * 1024;
 export const MAX_BUNDLE_FILES = 500;
+/** Columns and column names that a bundle's data classes may list: each is compared with every column of a catalogue. */
+export const MAX_MASKING_PATTERNS = 2000;
 
 // ── recording ──
 /** A segment is closed and uploaded once it holds this much; one event may carry it past. */

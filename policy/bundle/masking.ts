@@ -13,6 +13,7 @@
  * column is not known here: `sallyport doctor` says so.
  */
 import * as z from "zod";
+import { MAX_MASKING_PATTERNS } from "../../protocol/limits.ts";
 import { err, ok, type Result } from "../../protocol/result.ts";
 import { DETECTOR_CLASSES } from "../detectors.ts";
 import { parseJsonPath } from "../json-path.ts";
@@ -136,6 +137,11 @@ export function readMasking(file: string, document: YamlDocument, problems: Prob
       mask: mask.ok ? mask.value : { kind: "redact" },
     };
   });
+  const patterns = classes.reduce((sum, each) => sum + each.columns.length + each.names.length, 0);
+  if (patterns > MAX_MASKING_PATTERNS) {
+    const message = `the classes list ${patterns} columns and names, and ${MAX_MASKING_PATTERNS} are the most: use * where names have something in common`;
+    problems.push(problem("error", "bundle-size", file, message, document.locateKey(["classes"])));
+  }
   if (problems.length > before) return undefined;
   return { file, rules: { classes }, locate: (path) => document.locate(path) };
 }

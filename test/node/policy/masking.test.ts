@@ -158,6 +158,11 @@ describe("data classes", () => {
     ],
     ["a mask with an argument too many", one("names: x\nmask: { hash: sha256 }"), "masking-mask hash takes nothing: write mask: hash"],
     ["two masks", one("names: x\nmask: { hash: a, partial: domain }"), "masking-mask write one mask"],
+    [
+      "more columns than a catalogue can be compared with",
+      `classes:\n${["a", "b"].map((name) => `  ${name}: { names: [${Array.from({ length: 500 }, (_, at) => `${name}${at}`).join()}], columns: [${Array.from({ length: 501 }, (_, at) => `db/s.${name}.c${at}`).join()}] }\n`).join("")}`,
+      "1:1 error bundle-size the classes list 2002 columns and names, and 2000 are the most",
+    ],
     ["an empty mask", one("names: x\nmask:"), "masking-mask write one mask"],
   ];
   for (const [name, text, message] of faults)
@@ -245,6 +250,10 @@ describe("rulesFor and classOfColumn", () => {
     expect(classOf("events", "body", "any-db", "Public")).toBeUndefined();
     expect(classOf("users", "email", "crm-db")).toEqual(["email", 0]);
     expect(classOf("users", "email", "orders-db")).toBeUndefined();
+  });
+  it("filtered once are filtered for good", () => {
+    for (const target of ["orders-db", "billing-eu", "crm-db"])
+      expect(rulesFor(rulesFor(rules, target), target)).toEqual(rulesFor(rules, target));
   });
   it("give a column of two classes to the first of the file", () => {
     expect(classOf("x", "card_id")).toEqual(["card", 0]);

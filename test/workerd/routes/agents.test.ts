@@ -156,6 +156,10 @@ describe("can", () => {
     const select = { target: "orders-db", action: "pg:select" };
     expect(await ask({ ...select, resource: "public.orders" })).toMatchObject({ outcome: "allow", resource: "orders-db/public.orders" });
     expect(await ask({ ...select, resource: "public.people" })).toMatchObject({ outcome: "deny" });
+    expect(await ask({ target: "orders-db", action: "unmask", resource: "[email]" })).toMatchObject({
+      outcome: "deny",
+      resource: "orders-db/[email]",
+    });
     expect(await ask({ target: "gateway", action: "session:read" }, "auditor")).toMatchObject({ outcome: "allow", resource: "gateway" });
     expect(await ask({ target: "gateway", action: "session:read" })).toMatchObject({ outcome: "deny" });
   });
@@ -166,6 +170,9 @@ describe("can", () => {
     expect(await ask({ target: "orders-db", action: "pg:select" })).toMatchObject({
       code: "bad_request",
       detail: "pg:select is asked of table, not of target.",
+    });
+    expect(await ask({ target: "orders-db", action: "unmask", resource: "public.orders" })).toMatchObject({
+      detail: "unmask is asked of class, not of table.",
     });
     expect(await ask({})).toMatchObject({ code: "bad_request" });
   });
