@@ -26,6 +26,8 @@ export interface Engine {
 
 const deny = (reason: string, policies: readonly string[] = []): Decision => ({ outcome: "deny", policies, approvals: [], reason });
 
+const byStrictness = (a: HoldTerms, b: HoldTerms): number => Number(a.inTransaction) - Number(b.inTransaction) || a.ttl - b.ttl;
+
 /** What all of the holding policies allow. */
 const strictest = (terms: readonly HoldTerms[]): HoldTerms => ({
   inTransaction: terms.every((each) => each.inTransaction),
@@ -67,11 +69,18 @@ export function createEngine({ identities, policies, makeSet }: EngineOptions): 
     if (everyGroup.length === 0) return nothing;
     const consenting = withApprovals([...new Set([...given, ...everyGroup])]);
     if (!consenting.allowed) return nothing;
-    // The permits that would allow it, least consent first; the first that the real decision confirms is asked for.
+    // The permits that would allow it, least consent first, of equals the strictest; the first that the real decision
+    // confirms is asked for.
     const candidates = consenting.determining
       .flatMap((id) => policies.get(id) ?? [])
       .filter((policy) => policy.approvals.length > 0)
-      .sort((a, b) => a.approvals.length - b.approvals.length || a.approvalMin - b.approvalMin || (a.id < b.id ? -1 : 1));
+      .sort(
+        (a, b) =>
+          a.approvals.length - b.approvals.length ||
+          a.approvalMin - b.approvalMin ||
+          byStrictness(a.hold, b.hold) ||
+          (a.id < b.id ? -1 : 1),
+      );
     for (const candidate of candidates) {
       if (!withApprovals([...new Set([...given, ...candidate.approvals])]).allowed) continue;
       const missing = candidate.approvals.filter((group) => !given.includes(group));

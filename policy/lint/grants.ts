@@ -73,7 +73,10 @@ function grantCovers(wide: Grant, narrow: Grant): boolean {
   const everything = reachedTypes(wide) === undefined;
   return (
     (wide.approval === undefined ||
-      (JSON.stringify(wide.approval) === JSON.stringify(narrow.approval) && (wide.approval_min ?? 1) <= (narrow.approval_min ?? 1))) &&
+      (JSON.stringify(wide.approval) === JSON.stringify(narrow.approval) &&
+        (wide.approval_min ?? 1) <= (narrow.approval_min ?? 1) &&
+        wide.approval_ttl === narrow.approval_ttl &&
+        (wide.hold_in_transaction ?? "refuse") === (narrow.hold_in_transaction ?? "refuse"))) &&
     (wide.expires === undefined || (narrow.expires !== undefined && wide.expires >= narrow.expires)) &&
     targetsCover(wide, narrow) &&
     narrow.actions.flatMap((action) => expandAction(action)).every((action) => actions.has(action)) &&

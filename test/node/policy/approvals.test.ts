@@ -319,6 +319,21 @@ permit (principal, action == Action::"pg:alter", resource) when { context.approv
     expect(all([], "pg:drop", "pg:alter")).toMatchObject({ outcome: "hold", hold: { inTransaction: false, ttl: 900_000 } });
     expect(all([], "pg:alter", "pg:truncate").hold).toEqual({ inTransaction: false, ttl: 300_000 });
   });
+  it("of several permits that ask the same, any of which would do, are the strictest one's", () => {
+    const same = (id: string, terms: string) => `@id("${id}") @approval("dba") ${terms}
+permit (principal, action == Action::"pg:drop", resource) when { context.approvals.contains("dba") };`;
+    const chosen = (...policies: string[]) =>
+      compiled(bundle(READ, policies.join("\n"))).decide(request("pg:drop", table("a")), FACTS).policies;
+    const allow = '@hold_in_transaction("allow")';
+    expect(chosen(same("a", allow), same("b", ""))).toEqual(["b"]);
+    expect(chosen(same("a", '@approval_ttl("1h")'), same("b", '@approval_ttl("5m")'), same("c", `@approval_ttl("1m") ${allow}`))).toEqual([
+      "b",
+    ]);
+    expect(chosen(same("a", ""), same("b", ""))).toEqual(["a"]);
+    const grants = (terms: string) => `${DROP}  - { target: orders-db, actions: [pg:drop], tables: [public.a], approval: dba${terms} }\n`;
+    const shadowed = (terms: string) => said(bundle(grants(terms))).some((line) => line.includes("grant-shadowed"));
+    expect([shadowed(""), shadowed(", approval_ttl: 1h"), shadowed(", hold_in_transaction: allow")]).toEqual([true, false, false]);
+  });
   it("are gone once all that was asked for is given: of several actions where one was held, and of several held ones", () => {
     expect(all(["dba"], "pg:select", "pg:drop", "pg:select")).toMatchObject({ outcome: "allow", approvals: [] });
     expect(all(["dba"], "pg:drop", "pg:truncate")).toMatchObject({
