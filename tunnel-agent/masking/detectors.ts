@@ -31,8 +31,11 @@ export interface Finding extends Span {
   readonly class: DetectorClass;
 }
 
-/** What these detectors find, in order and without overlaps: where two meet, one finding covers both. */
-export function findSensitive(text: Text, detectors: ReadonlySet<DetectorClass> = EVERY_DETECTOR): Finding[] {
+/** How often what lies between findings is looked through again, where each time finds more. */
+const MAX_PASSES = 8;
+
+/** Of the whole text, in order and without overlaps: where two meet, one finding covers both. */
+function findOnce(text: Text, detectors: ReadonlySet<DetectorClass>): Finding[] {
   const all = DETECTOR_CLASSES.filter((name) => detectors.has(name)).flatMap((name) =>
     DETECTORS[name](text).map((span): Finding => ({ ...span, class: name })),
   );
@@ -45,6 +48,31 @@ export function findSensitive(text: Text, detectors: ReadonlySet<DetectorClass> 
     else if (finding.end > last.end) merged[merged.length - 1] = { ...last, end: finding.end };
   }
   return merged;
+}
+
+/**
+ * What these detectors find, in order and without overlaps. What lies between findings is looked through again on its
+ * own: a number that runs on into a token begins and ends nowhere until the token is gone.
+ */
+export function findSensitive(text: Text, detectors: ReadonlySet<DetectorClass> = EVERY_DETECTOR, passes = MAX_PASSES): Finding[] {
+  const found = findOnce(text, detectors);
+  if (found.length === 0 || passes <= 1) return found;
+  const out: Finding[] = [];
+  let before = 0;
+  const between = (end: number): void => {
+    const from = before;
+    if (end <= from) return;
+    for (const finding of findSensitive(text.slice(from, end), detectors, passes - 1)) {
+      out.push({ ...finding, start: finding.start + from, end: finding.end + from });
+    }
+  };
+  for (const finding of found) {
+    between(finding.start);
+    out.push(finding);
+    before = finding.end;
+  }
+  between(text.length);
+  return out;
 }
 
 /** Each finding as `[class]`; the rest as it was. */

@@ -45,6 +45,9 @@ describe("found", () => {
     ["https://u:p@ss@h/", "https://[url-password]@h/"],
     [`a ${KEY} b`, "a [private-key] b"],
     [`-----BEGIN ${PRIVATE}\nMIIEcut`, "[private-key]"],
+    [`DE893704004405320130004111111111111111${JWT}`, "DE893704004405320130004111111111111111[jwt]"],
+    [`DE89370400440532013000${JWT}`, "[iban][jwt]"],
+    [`078-05-1120${KEY}`, "[ssn][private-key]"],
     ["redis://:secret@h.example.com/0", "redis://[url-password]/0"],
   ])("%s", (text, masked) => {
     expect(maskText(text)).toBe(masked);
