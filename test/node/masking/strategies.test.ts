@@ -93,7 +93,7 @@ describe("a permutation", () => {
   it.each([2n, 3n, 10n, 100n, 1000n])("of %i numbers has each of them once, and not in order", (size) => {
     const permute = createPermutation(hash, "test", size);
     const images = Array.from({ length: Number(size) }, (_, i) => permute(BigInt(i)));
-    expect(images.toSorted((a, b) => Number(a - b))).toEqual(images.map((_, i) => BigInt(i)));
+    expect(images.toSorted((a, b) => (a < b ? -1 : 1))).toEqual(images.map((_, i) => BigInt(i)));
     if (size > 9n) expect(images).not.toEqual(images.map((_, i) => BigInt(i)));
   });
 
