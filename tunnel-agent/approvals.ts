@@ -11,7 +11,7 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import type { AgentToEdge, EdgeToAgent } from "../protocol/agent-control.ts";
-import { approvalDigestText, type ApprovalRequest } from "../protocol/approval.ts";
+import { approvalDigestText, ApprovalRequest } from "../protocol/approval.ts";
 import { mintApprovalId, type ApprovalId, type Random, type SessionId } from "../protocol/ids.ts";
 import { MAX_AGENT_CONTROL, MAX_PENDING_APPROVALS } from "../protocol/limits.ts";
 import type { ApprovalNotice } from "../protocol/stream/control.ts";
@@ -136,7 +136,7 @@ export class Approvals {
     const digest = createHash("sha256").update(approvalDigestText(asked.subject)).digest("hex");
     const mode = session.mode === "wait" ? "wait" : "later";
     const request: ApprovalRequest = { ...asked, approval, session: session.id, mode, digest, bundle: this.#o.bundle() };
-    const message: AgentToEdge = { type: "approval_request", request };
+    const message = { type: "approval_request", request } as const;
     const pending: Pending = { session, request, onNews, kept: null };
     this.#pending.set(approval, pending);
     const refusal = this.#refusal(message);
@@ -146,7 +146,11 @@ export class Approvals {
   }
 
   /** Why it cannot even be sent. */
-  #refusal(message: AgentToEdge): ApprovalNews | null {
+  #refusal(message: Extract<AgentToEdge, { type: "approval_request" }>): ApprovalNews | null {
+    if (!ApprovalRequest.safeParse(message.request).success) {
+      // The gateway would take it for a violation of the contract and drop the socket.
+      return { type: "refused", code: "too_large", message: "the command has more effects, groups or names than a request can hold" };
+    }
     const characters = JSON.stringify(message).length;
     if (characters > MAX_AGENT_CONTROL) {
       // Nothing is cut for the approver, so what does not fit cannot be approved.

@@ -202,6 +202,15 @@ describe("bounds", () => {
     expect([sent, approvals.size]).toEqual([[], 0]);
   });
 
+  test("what the contract cannot hold is refused here, not sent for the gateway to take amiss", async () => {
+    const news: ApprovalNews[] = [];
+    const facade = sessionOf();
+    facade.request(facade.mint().approval, { ...asked(), needs: [] }, (one) => news.push(one));
+    await Promise.resolve();
+    expect(news).toMatchObject([{ type: "refused", code: "too_large" }]);
+    expect([sent, approvals.size]).toEqual([[], 0]);
+  });
+
   test("more than so many at once are refused", async () => {
     for (let n = 0; n < MAX_PENDING_APPROVALS; n += 1) ask();
     const { news } = ask();

@@ -32,6 +32,7 @@ import { approvalRequired, notRecorded, SQLSTATE, type Refusal } from "../refusa
 import type { Verdict } from "./authorise.ts";
 import type { Core } from "./core.ts";
 import { askedOf, sameTerms, type Asked, type Phase } from "./held-phase.ts";
+import { closed, recordState, settled } from "./held-record.ts";
 import { sameDefinitions, subjectOfHeld, type Exact } from "./held-subject.ts";
 import * as words from "./held-words.ts";
 import type { Consent, Held, Inspected } from "./held-types.ts";
@@ -88,13 +89,18 @@ export class Holds {
       return;
     }
     if (!this.#recheck(hold)) return;
-    const open = core.status !== "I" || core.segmentSince !== null;
     const waits = core.options.session.approvals.mode === "wait";
     if (core.status === "E") return this.#refuse(hold, approvalRequired(hold.verdict.decision));
-    if (open && waits && hold.verdict.decision.hold?.inTransaction !== true) {
+    if (this.#open && waits && hold.verdict.decision.hold?.inTransaction !== true) {
       return this.#refuse(hold, words.inTransaction(hold.verdict.decision));
     }
     this.#inspect(hold);
+  }
+
+  /** Locks are kept while this waits. */
+  get #open(): boolean {
+    const { status, segmentSince, options } = this.#core;
+    return status !== "I" || segmentSince !== null || options.lane?.open() === true;
   }
 
   /** The shell's answer to an `inspect` event. */
@@ -120,7 +126,7 @@ export class Holds {
         else asked.until = Math.min(asked.until, this.#core.now + news.expiresAt - session.now() + HOLD_GRACE_MS);
         return;
       case "refused":
-        this.#settled(asked, "withdrawn", [], news.message);
+        settled(this.#core.options.session, asked, "withdrawn", [], news.message);
         return this.#refuse(hold, words.notAsked(news.code, news.message));
       case "settled":
         return this.#outcome(hold, asked, news.outcome);
@@ -147,10 +153,11 @@ export class Holds {
     if (asked === null) return;
     // Once consent is here there is nothing to withdraw; it is used up, and nothing runs.
     const open = hold.phase.kind === "waiting";
+    const { session } = this.#core.options;
     if (open) this.#core.emit({ type: "withdraw-approval", approval: asked.approval, reason });
     try {
-      if (open) this.#record(asked, "withdrawn", [], reason);
-      this.#close(asked, "cancelled", undefined);
+      if (open) recordState(session, asked, "withdrawn", [], reason);
+      closed(session, asked, "cancelled", undefined);
     } catch {
       // The log says so itself: a command without an outcome.
     }
@@ -235,7 +242,7 @@ export class Holds {
       case "hold":
         if (hold.phase.kind === "settling" || sameTerms(before, hold.verdict)) return true;
         this.#withdraw(hold, "the policy changed and asks others");
-        this.#close(askedOf(hold.phase), "cancelled", undefined);
+        closed(this.#core.options.session, askedOf(hold.phase), "cancelled", undefined);
         hold.phase = { kind: "settling" };
         this.proceed();
         return false;
@@ -271,7 +278,7 @@ export class Holds {
     }
     session.recorder.approval({ approval, command: command.number, state: "pending" });
     const waits = session.approvals.mode === "wait";
-    const open = waits && (core.status !== "I" || core.segmentSince !== null);
+    const open = waits && this.#open;
     const asks = decision.hold?.ttl ?? HOLD_TTL_MS;
     const ttl = open ? Math.min(asks, HOLD_IN_TRANSACTION_MAX_MS) : asks;
     core.emit({
@@ -317,7 +324,7 @@ export class Holds {
 
   #outcome(hold: Hold, asked: Asked, outcome: ApprovalOutcome): void {
     const { state, by, reason } = outcome;
-    this.#settled(asked, state, by, reason);
+    settled(this.#core.options.session, asked, state, by, reason);
     switch (state) {
       case "approved":
         this.#questions += 1;
@@ -362,7 +369,7 @@ export class Holds {
     const core = this.#core;
     const command = core.record(held.via, held.record, verdict, held.controlsTransaction, consent?.approval);
     if (command === null) return this.#refuse(hold, notRecorded);
-    this.#close(askedOf(hold.phase), "ok", undefined);
+    closed(this.#core.options.session, askedOf(hold.phase), "ok", undefined);
     this.#hold = null;
     // The client's time to go on counts from here (PG-50).
     if (core.segmentSince !== null) core.segmentSince = core.now;
@@ -375,7 +382,8 @@ export class Holds {
     this.#hold = null;
     if (core.segmentSince !== null) core.segmentSince = core.now;
     const asked = askedOf(hold.phase);
-    if (asked !== null) this.#close(asked, refusal.code === SQLSTATE.query_canceled ? "cancelled" : "refused", refusal.code);
+    if (asked !== null)
+      closed(this.#core.options.session, asked, refusal.code === SQLSTATE.query_canceled ? "cancelled" : "refused", refusal.code);
     else {
       const command = core.record(held.via, held.record, verdict);
       if (command === null) return held.refuse(notRecorded);
@@ -388,26 +396,6 @@ export class Holds {
     const asked = askedOf(hold.phase);
     if (asked === null || hold.phase.kind === "confirming") return;
     this.#core.emit({ type: "withdraw-approval", approval: asked.approval, reason });
-    this.#settled(asked, state, [], reason);
-  }
-
-  /** Its end is recorded, and told to the connector. */
-  #settled(asked: Asked, state: ApprovalOutcome["state"], by: readonly string[], reason: string | undefined): void {
-    this.#record(asked, state, by, reason);
-    this.#core.options.session.approvals.tell(asked.approval, state, words.settled(asked.approval, state, by, reason));
-  }
-
-  #record({ approval, number }: Asked, state: ApprovalOutcome["state"], by: readonly string[], reason: string | undefined): void {
-    const { recorder, maskText } = this.#core.options.session;
-    const why = reason === undefined ? {} : { reason: maskText(reason) };
-    recorder.approval({ approval, command: number, state, ...(by.length === 0 ? {} : { by: [...by] }), ...why });
-  }
-
-  /** What became of the command as it was held; what then ran has a record of its own. */
-  #close(asked: Asked | null, status: "ok" | "refused" | "cancelled", code: string | undefined): void {
-    if (asked === null) return;
-    const { session } = this.#core.options;
-    const ms = Math.max(0, Math.round(session.monotonic() - asked.since));
-    session.recorder.outcome({ command: asked.number, status, ...(code === undefined ? {} : { code }), ms });
+    settled(this.#core.options.session, asked, state, [], reason);
   }
 }

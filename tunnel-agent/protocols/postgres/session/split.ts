@@ -114,6 +114,7 @@ export class SplitFront implements FrameHandler {
       failed: () => {
         this.#failed[lane] = true;
       },
+      open: () => this.#does.machine(lane === "low" ? "high" : "low")?.status === "T",
       elsewhere: () => lane === "low" && (this.#current === "high" || this.#waiting !== "nothing"),
     };
   }

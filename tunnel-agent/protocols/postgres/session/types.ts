@@ -67,6 +67,8 @@ export interface LaneOptions {
   failed(): void;
   /** The client is being served by the other one: a transaction that is open here is not idle. */
   elsewhere(): boolean;
+  /** The other one has a transaction open, whose locks are kept while this one is waited for. */
+  open(): boolean;
 }
 
 /** One recorded command, until its outcome is. */
