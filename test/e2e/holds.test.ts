@@ -7,7 +7,7 @@ import type { Client } from "pg";
 import { connectTo } from "../support/database.ts";
 import { eventually } from "../support/eventually.ts";
 import { findProgram } from "../support/programs.ts";
-import { finish, startWorld, type Finished, type World } from "../support/world.ts";
+import { finish, startWorld, type World } from "../support/world.ts";
 
 const psql = findProgram("psql");
 let world: World;
@@ -60,7 +60,7 @@ async function start(sql: readonly string[], env: Record<string, string> = {}) {
   const child = world.start(args, { SALLYPORT_TOKEN: await world.token(), ...env });
   let said = "";
   child.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
-  return { child, said: () => said, finished: finish(child) as Promise<Finished> };
+  return { child, said: () => said, finished: finish(child) };
 }
 
 const one = async (): Promise<string> => {
