@@ -13,7 +13,7 @@ import type { CatalogueKeeper } from "../../../../tunnel-agent/protocols/postgre
 import type { Catalogue } from "../../../../tunnel-agent/protocols/postgres/catalogue/types.ts";
 import { PostgresTargetConfig } from "../../../../tunnel-agent/protocols/postgres/index.ts";
 import { prove, type ProveOptions } from "../../../../tunnel-agent/protocols/postgres/masking/prove.ts";
-import type { MaskingVerdict } from "../../../../tunnel-agent/protocols/postgres/masking/types.ts";
+import type { ExpectedColumn, MaskingVerdict } from "../../../../tunnel-agent/protocols/postgres/masking/types.ts";
 import { loadSqlParser } from "../../../../tunnel-agent/protocols/postgres/sql/analyse.ts";
 import type { AnalyseSql } from "../../../../tunnel-agent/protocols/postgres/sql/types.ts";
 import { startDatabases } from "../bypass/databases.ts";
@@ -164,4 +164,23 @@ const quoted = (name: string): string => (/^[a-z_0-9]+$/.test(name) ? name : `"$
 function printed({ relation, attnum }: { readonly relation: number; readonly attnum: number }, catalogue: Catalogue): string {
   const found = catalogue.relation(relation);
   return [found?.schema, found?.name, found?.attributes.get(attnum)?.name].map((name) => quoted(name ?? "?")).join(".");
+}
+
+/** What is the client's to compare: OIDs are each database's own. */
+export const withoutOids = ({ fields, ...rest }: Seen) => ({ ...rest, names: fields.map(({ name }) => name) });
+
+/** Rows of a projection without its classified columns, in a fixed order. */
+export function unclassifiedRows({ rows }: Seen, columns: readonly ExpectedColumn[], catalogue: Catalogue): string[] {
+  const masked = columns.map(({ origin }) => origin !== null && catalogue.classified(origin.relation, origin.attnum) !== undefined);
+  return rows.map((row) => JSON.stringify(row.map((value, index) => (masked[index] ? null : value)))).sort();
+}
+
+/** Columns whose origin, as the server tells it, is not what was expected; of what is computed or merged it may tell any that is clean. */
+export function disagreeing({ fields }: Seen, columns: readonly ExpectedColumn[], catalogue: Catalogue): unknown[] {
+  if (fields.length !== columns.length) return [`${fields.length} columns instead of ${columns.length}`];
+  return fields.filter(({ table, column }, index) => {
+    const origin = columns[index]?.origin ?? null;
+    if (origin === null) return catalogue.classified(table, column) !== undefined;
+    return origin.relation !== table || origin.attnum !== column;
+  });
 }
