@@ -29,7 +29,7 @@ export interface DevOptions {
   readonly directory: string;
   /** 0: any free port. */
   readonly port: number;
-  /** Environment of the agent's credentials. */
+  /** Environment of the agent's credentials, of the secrets that the bundle's chat channels name, and SALLYPORT_SLACK_API. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly agentLog: DestinationStream;
   /** What the Worker logs, a line each. */
@@ -94,6 +94,12 @@ async function readAgentConfig(directory: string, gateway: string, protocols: Pr
   };
 }
 
+/** What `wrangler secret put` would have set: under the names of the bundle's channels, as far as the environment has them. */
+function chatSecrets({ gateway }: Policy, env: DevOptions["env"]): Record<string, string> {
+  const names = ["SALLYPORT_SLACK_API", ...gateway.channels.map(({ secret }) => secret)];
+  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+}
+
 /** The secret that dev and the local Worker share, kept so that a restart can publish again. */
 async function bootstrapSecret(state: string): Promise<string> {
   const file = join(state, "bootstrap-secret");
@@ -142,6 +148,7 @@ export async function startDevGateway(options: DevOptions): Promise<DevGateway> 
         SALLYPORT_BOOTSTRAP_SECRET: secret,
         SALLYPORT_DEV_ISSUER: issuer.origin,
         SALLYPORT_COUPLING: options.coupling ?? "coupled",
+        ...chatSecrets(policy, options.env),
       },
       ...(options.edgeLog === undefined ? {} : { log: options.edgeLog }),
     });

@@ -48,6 +48,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/sessions.ts"),
   },
   {
+    name: "approvals",
+    group: "Operating a gateway",
+    summary: "list, show, approve and deny what waits for consent",
+    load: () => import("./commands/approvals.ts"),
+  },
+  {
     name: "refusals",
     group: "Operating a gateway",
     summary: "what was refused at the edge, and why",

@@ -27,7 +27,8 @@ export const EXIT = {
 /** One place turns the gateway's stable codes into exit statuses. */
 export function exitOf(code: ErrorCode, status: number): number {
   if (code === "approval_required" || code === "too_many") return EXIT.tempfail;
-  if (code === "bundle_invalid" || code === "bad_request" || code === "conflict" || code === "too_large") return EXIT.failed;
+  if (code === "bundle_invalid" || code === "bad_request" || code === "conflict" || code === "approval_over" || code === "too_large")
+    return EXIT.failed;
   if (code === "protocol_violation" || code === "upgrade_required") return EXIT.protocol;
   if (status === 401 || status === 403) return EXIT.denied;
   if (code === "not_found" || code === "target_unknown") return EXIT.failed;

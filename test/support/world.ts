@@ -26,6 +26,8 @@ export interface WorldOptions {
   /** Files that are added to, or replace, those of examples/shop/sallyport. */
   readonly bundle?: Readonly<Record<string, string>>;
   readonly coupling?: "coupled" | "relay";
+  /** Secrets of the gateway: of the bundle's chat channels, and SALLYPORT_SLACK_API. */
+  readonly secrets?: Readonly<Record<string, string>>;
   /** Lines of agent.yaml beside the targets. */
   readonly agentYaml?: string;
   /** Names of targets, all of them the same database. Default: orders-db. */
@@ -123,7 +125,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     const dev = await startDevGateway({
       directory,
       port: 0,
-      env: {},
+      env: options.secrets ?? {},
       agentLog: process.stderr,
       edgeLog: (line) => edgeLog.push(line),
       version: "test",
