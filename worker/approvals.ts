@@ -29,8 +29,8 @@ async function readCharter(env: Env, heldBy: number, voters: readonly string[]):
   if (bundle === null) throw new Error("no bundle is active");
   const { gateway, identities } = bundle.policy;
   const humans = new Map([...identities].filter(([, { kind }]) => kind === "human"));
-  const [publications, revocations] = await Promise.all([
-    Promise.all([...new Set([bundle.version, heldBy])].map((version) => findBundle(env.DB, version))),
+  const [publishers, revocations] = await Promise.all([
+    Promise.all([...new Set([bundle.version, heldBy])].map((version) => publisherOf(env, version))),
     Promise.all(
       voters
         .filter((name) => humans.has(name))
@@ -40,11 +40,20 @@ async function readCharter(env: Env, heldBy: number, voters: readonly string[]):
   return {
     bundle: bundle.version,
     humans,
-    editors: new Set(publications.flatMap((publication) => (publication === null ? [] : [publication.published_by]))),
+    editors: new Set(publishers.filter((publisher) => publisher !== null)),
     revoked: new Set(revocations.flatMap(({ name, revoked }) => (revoked ? [name] : []))),
     channels: gateway.channels,
     ttlMax: gateway.approval_ttl_max_s * 1000,
   };
+}
+
+/** Publications are never changed, so each is read once. */
+const publisherByVersion = new Map<number, string>();
+
+async function publisherOf(env: Env, version: number): Promise<string | null> {
+  const publisher = publisherByVersion.get(version) ?? (await findBundle(env.DB, version))?.published_by;
+  if (publisher !== undefined) publisherByVersion.set(version, publisher);
+  return publisher ?? null;
 }
 
 /** null: there is no such approval, or it is none's id. */

@@ -235,13 +235,19 @@ describe("GW-18 and GW-12: people change while votes are taken", () => {
     await env.IDENTITIES.getByName("mira").restore();
   });
 
-  test("who published the active bundle has no vote", async () => {
+  test("who published the active bundle, or the one that held the command, has no vote", async () => {
+    const files = bundleFiles("approval");
+    const held = await republish(files, "noor");
     const asks = await asking();
-    const { request: made } = await asks.ask();
-    await env.DB.prepare("UPDATE bundles SET published_by = 'mira'").run();
-    const refused = await vote("mira", made);
-    expect(await problem(refused)).toMatchObject({ code: "vote_refused", detail: expect.stringContaining("published the policy") });
-    await env.DB.prepare("UPDATE bundles SET published_by = 'test'").run();
+    const { request: made } = await asks.ask({ more: { bundle: held } });
+    await republish(files, "mira");
+    for (const editor of ["mira", "noor"]) {
+      expect(await problem(await vote(editor, made))).toMatchObject({
+        code: "vote_refused",
+        detail: expect.stringContaining("published the policy"),
+      });
+    }
+    await republish(files);
     expect((await vote("mira", made)).status).toBe(200);
   });
 });

@@ -68,8 +68,8 @@ export async function prepareApprovals(hook: string): Promise<void> {
 }
 
 /** Publishes another bundle. */
-export async function republish(files: Record<string, string>): Promise<number> {
-  version = await publish(files, version);
+export async function republish(files: Record<string, string>, by = "test"): Promise<number> {
+  version = await publish(files, version, by);
   return version;
 }
 

@@ -47,9 +47,9 @@ export async function prepareWorld(): Promise<void> {
 }
 
 /** Publishes and returns the version. */
-export async function publish(files: Record<string, string>, replaces: number | null): Promise<number> {
+export async function publish(files: Record<string, string>, replaces: number | null, by = "test"): Promise<number> {
   const digest = await sha256(bundleDigestText(files));
-  const published = { digest, files, published_at: Date.now(), published_by: "test", note: null, replaces, rollback: false };
+  const published = { digest, files, published_at: Date.now(), published_by: by, note: null, replaces, rollback: false };
   const row = await publishBundle(env.DB, published);
   if (!row.ok) throw new Error(row.error);
   return row.value.version;
