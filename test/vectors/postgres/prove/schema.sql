@@ -32,3 +32,4 @@ create table "Odd"."Table Name" (id int, "E Mail" text, email text);
 insert into "Odd"."Table Name" values (1, 'zq7x@sentinel-corp.example', 'plain');
 -- What a trigger says is not the statement's own doing: messages are cut where classes are (PG-27), which is tested elsewhere.
 alter table app.users disable trigger note_change;
+insert into app.scratch (id, name) values (1, 'kept');
