@@ -8,8 +8,7 @@
 import { HOLD_DEFINITIONS_MS, HOLD_ESTIMATE_BYTES, HOLD_ESTIMATE_MS } from "../../../protocol/limits.ts";
 import type { ApprovalId } from "../../../protocol/ids.ts";
 import type { PendingApproval, SessionContext } from "../../session.ts";
-import type { EffectRecord } from "./session/authorise.ts";
-import type { Definition, Inspected } from "./session/held-types.ts";
+import type { Definition, Inspected, Named } from "./session/held-types.ts";
 import type { SessionMachine } from "./session/machine.ts";
 import type { SessionEvent } from "./session/types.ts";
 
@@ -17,10 +16,10 @@ export type HoldEvent = Extract<SessionEvent, { type: "inspect" | "request-appro
 
 /** The target's answers. Both may reject: then there is none. */
 export interface HoldSources {
-  /** What defines each object that the effects are on; one that does not exist yet is left out. */
-  definitions(effects: readonly EffectRecord[]): Promise<readonly Definition[]>;
+  /** What defines each object that is named, or could be. */
+  definitions(named: Named): Promise<readonly Definition[]>;
   /** EXPLAIN's text; null where there is none to be had without running something. */
-  estimate(sql: string): Promise<string | null>;
+  estimate(sql: string, named: Named): Promise<string | null>;
 }
 
 export interface HoldShellOptions {
@@ -43,7 +42,7 @@ export class HoldShell {
     const { session, machine } = this.#o;
     switch (event.type) {
       case "inspect":
-        void this.#inspect(event.effects, event.estimate).then((answer) => this.#o.do(() => machine.inspected(event.question, answer)));
+        void this.#inspect(event.named, event.estimate).then((answer) => this.#o.do(() => machine.inspected(event.question, answer)));
         return;
       case "request-approval": {
         const { approval } = event;
@@ -59,12 +58,12 @@ export class HoldShell {
     }
   }
 
-  async #inspect(effects: readonly EffectRecord[], sql: string | null): Promise<Inspected> {
+  async #inspect(named: Named, sql: string | null): Promise<Inspected> {
     const { sources, session } = this.#o;
     try {
       const [objects, estimate] = await Promise.all([
-        within(HOLD_DEFINITIONS_MS, sources.definitions(effects)),
-        sql === null ? null : within(HOLD_ESTIMATE_MS, sources.estimate(sql)).catch(() => null),
+        within(HOLD_DEFINITIONS_MS, sources.definitions(named)),
+        sql === null ? null : within(HOLD_ESTIMATE_MS, sources.estimate(sql, named)).catch(() => null),
       ]);
       return { ok: true, objects, ...(estimate === null ? {} : { estimate: bounded(session.maskText(estimate)) }) };
     } catch (error) {

@@ -5,6 +5,7 @@
 import type { TargetDeps, TargetProtocol, TargetServer } from "../../session.ts";
 import { AnalysisCache } from "./analysis.ts";
 import { answerQuestion } from "./ask/ask.ts";
+import { keepCatalogue } from "./catalogue/connect.ts";
 import { isLocal, parseAddress, PostgresTargetConfig } from "./config.ts";
 import { CancelKeys } from "./keys.ts";
 import { serveConnection, type ServedTarget } from "./serve.ts";
@@ -48,10 +49,12 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
     },
     login: loginOf(config, config, deps),
   };
+  const analyse = await loadSqlParser();
   const target: ServedTarget = {
     ...reach,
     name: deps.name,
-    analysis: new AnalysisCache(await loadSqlParser()),
+    analysis: new AnalysisCache(analyse),
+    catalogue: keepCatalogue({ ...reach, name: deps.name }, analyse, deps.log),
     keys: new CancelKeys(),
     classified: null,
     admitting: new Map(),

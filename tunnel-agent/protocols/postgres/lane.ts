@@ -5,6 +5,8 @@
 import { randomBytes } from "node:crypto";
 import type { SessionContext } from "../../session.ts";
 import type { AnalysisCache } from "./analysis.ts";
+import type { CatalogueKeeper } from "./catalogue/keeper.ts";
+import { holdSources } from "./hold-sources.ts";
 import { Relay, type ClientEnd } from "./relay.ts";
 import { SessionMachine } from "./session/machine.ts";
 import type { LaneOptions } from "./session/types.ts";
@@ -16,6 +18,7 @@ import type { Backend, Reachable } from "./target/reach.ts";
 export interface LaneTarget extends Reachable {
   readonly name: string;
   readonly analysis: AnalysisCache;
+  readonly catalogue: CatalogueKeeper;
 }
 
 export interface LaneInput {
@@ -73,7 +76,7 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     monotonic: () => session.monotonic(),
     cancel,
     session,
-    holdSources: { definitions: () => Promise.resolve([]), estimate: () => Promise.resolve(null) },
+    holdSources: holdSources(target),
     loadCatalogue: () => Promise.resolve(),
     failed: (error) => session.log.error({ stream, err: error }, "fault in the session machine"),
     ...(turned === undefined ? {} : { turned }),

@@ -50,7 +50,7 @@ export class HoldRig {
       rig.approvals = new ScriptedApprovals();
       rig.gateway = await startGateway({ postgres: rig.postgres, approvals: rig.approvals, rule });
       await rig.direct(
-        "drop table if exists held, locks, t; create table held (n int); create table locks (n int); create table t (n int)",
+        "drop table if exists held, locks, t cascade; create table held (n int); create table locks (n int); create table t (n int)",
       );
       rig.client = await rig.connect();
     });

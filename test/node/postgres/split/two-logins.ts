@@ -4,6 +4,7 @@
  */
 import type { PostgresTargetConfig } from "../../../../tunnel-agent/protocols/postgres/config.ts";
 import { AnalysisCache } from "../../../../tunnel-agent/protocols/postgres/analysis.ts";
+import { keepCatalogue } from "../../../../tunnel-agent/protocols/postgres/catalogue/connect.ts";
 import { parseAddress } from "../../../../tunnel-agent/protocols/postgres/config.ts";
 import { CancelKeys } from "../../../../tunnel-agent/protocols/postgres/keys.ts";
 import { serveConnection, type ServedTarget } from "../../../../tunnel-agent/protocols/postgres/serve.ts";
@@ -57,10 +58,12 @@ export function createWith(needs: ClassifiedLogin["needs"], refresh: () => Promi
       connect: { address, tls: config.tls, ca: undefined, serverName: undefined },
       login: { user, methods: ["scram-sha-256"], password: async () => PASSWORDS[user] ?? "", protocol: config.max_protocol },
     });
+    const analyse = await loadSqlParser();
     const target: ServedTarget = {
       ...reach("app"),
       name: deps.name,
-      analysis: new AnalysisCache(await loadSqlParser()),
+      analysis: new AnalysisCache(analyse),
+      catalogue: keepCatalogue({ ...reach("app"), name: deps.name }, analyse, deps.log),
       keys: new CancelKeys(),
       admitting: new Map(),
       classified: { reach: reach("app_classified"), needs, refresh },

@@ -24,6 +24,7 @@ import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
 import { MAX_KEPT_TEXT } from "../analysis.ts";
 import { withoutLiterals } from "./literals.ts";
 import type { Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
+import type { Named } from "./held-types.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions } from "./types.ts";
 
@@ -259,6 +260,12 @@ export class Authoriser {
       default:
         return unreachable(decision.outcome);
     }
+  }
+
+  /** What a subject names, by its effects; those of names that are not known are left out, since it is refused. */
+  named(subject: Subject): Named {
+    const effects = this.#effects(subject);
+    return { effects: effects.ok ? effects.value : [], searchPath: this.#schemasFor(subject).path };
   }
 
   /** The statements' own effects, and those of the prepared statements and cursors that they name. */

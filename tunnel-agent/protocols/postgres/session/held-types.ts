@@ -2,6 +2,7 @@
 import type { ApprovalId } from "../../../../protocol/ids.ts";
 import type { Result } from "../../../../protocol/result.ts";
 import type { Refusal } from "../refusal.ts";
+import type { Effect } from "../sql/types.ts";
 import type { Subject, Verdict } from "./authorise.ts";
 import type { RecordedSql } from "./core.ts";
 import type { Exact } from "./held-subject.ts";
@@ -26,6 +27,12 @@ export interface Held {
   readonly refuse: (refusal: Refusal) => void;
   /** It is allowed by `verdict` and recorded as `command`: forwards it. `consent` null: policy has come to allow it by itself. */
   readonly run: (command: Command, verdict: Verdict, consent: Consent | null) => void;
+}
+
+/** What a command names, for looking it up: unqualified names may mean those of any schema of the path. */
+export interface Named {
+  readonly effects: readonly Effect[];
+  readonly searchPath: readonly string[];
 }
 
 /** A definition that the target has of something that a command names. */

@@ -258,12 +258,12 @@ export class Holds {
     if (!exact.ok) return this.#refuse(hold, exact.error);
     this.#questions += 1;
     hold.phase = { kind: "inspecting", question: this.#questions, by: this.#core.now + HOLD_DEFINITIONS_MS, exact: exact.value };
-    this.#core.emit({
-      type: "inspect",
-      question: this.#questions,
-      effects: hold.verdict.effects,
-      estimate: exact.value.estimable,
-    });
+    this.#look(hold, exact.value.estimable);
+  }
+
+  #look(hold: Hold, estimate: string | null): void {
+    const named = this.#core.authoriser.named(hold.held.subject);
+    this.#core.emit({ type: "inspect", question: this.#questions, named, estimate });
   }
 
   #ask(hold: Hold, exact: Exact, inspected: Inspected & { ok: true }): void {
@@ -329,7 +329,7 @@ export class Holds {
       case "approved":
         this.#questions += 1;
         hold.phase = { kind: "confirming", asked, outcome, question: this.#questions, by: this.#core.now + HOLD_DEFINITIONS_MS };
-        this.#core.emit({ type: "inspect", question: this.#questions, effects: hold.verdict.effects, estimate: null });
+        this.#look(hold, null);
         return;
       case "denied":
         return this.#refuse(hold, words.denied(asked.approval, outcome));

@@ -9,7 +9,8 @@ import type { Limits, RecordResults } from "../config.ts";
 import type { MaskCounts } from "../masking/types.ts";
 import type { Refusal } from "../refusal.ts";
 import type { AnalysedSql, SqlRefusal } from "../sql/types.ts";
-import type { EffectRecord, KnownSql } from "./authorise.ts";
+import type { KnownSql } from "./authorise.ts";
+import type { Named } from "./held-types.ts";
 import type { MaskingOptions, SubjectMasking } from "./masking.ts";
 import type { TrackedPortal, TrackedStatement } from "./names.ts";
 import type { Output } from "./results.ts";
@@ -22,11 +23,11 @@ export type SessionEvent =
   | { readonly type: "cancel" }
   /** Load the catalogue; `catalogueLoaded()` tells the machine when that was done, or could not be. */
   | { readonly type: "load-catalogue" }
-  /** Read the definitions of what `effects` name, and the plan of the statement `estimate` if there is one; `inspected()` takes the answer. */
+  /** Read the definitions of what is named, and the plan of the statement `estimate` if there is one; `inspected()` takes the answer. */
   | {
       readonly type: "inspect";
       readonly question: number;
-      readonly effects: readonly EffectRecord[];
+      readonly named: Named;
       readonly estimate: string | null;
     }
   /** Ask people (SessionApprovals.request); `approvalNews()` takes what comes of it. */
