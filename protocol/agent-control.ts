@@ -53,13 +53,14 @@ export const Dispatch = z.object({
   approvals: z.array(name).max(32).default([]),
   /** What a held command does to its client: waits in the session, or is refused at once with the approval's id. */
   hold: z.enum(["wait", "fail"]).default("wait"),
-  /** `run --plan`: only these statements may run (plus harmless session ones), each as often as it is listed. */
+  /** `run --plan`: only these statements may run (plus harmless session ones), in this order, each as often as it is listed. */
   plan: z
     .object({
       id,
-      /** Canonical digests of the statements, in order (docs/protocol.md, "Plans"). */
-      statements: z.array(z.string().length(64)).max(10_000),
-      /** Groups that consented to those of them that needed it. */
+      /** By canonical digest (docs/protocol.md, "Plans"); `approved`: people consented to it. */
+      statements: z.array(z.object({ digest: z.string().regex(/^[0-9a-f]{64}$/), approved: z.boolean() })).max(10_000),
+      /** The approval, where some of them needed one, and the groups that consented to those. */
+      approval: id.optional(),
       approvals: z.array(name).max(32),
     })
     .optional(),

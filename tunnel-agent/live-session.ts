@@ -17,6 +17,7 @@ import type { TargetFacts } from "../policy/types.ts";
 import type { Approvals } from "./approvals.ts";
 import { denied, targetFactsOf, unmasked } from "./facts.ts";
 import { describeFault, runIn } from "./fault-domain.ts";
+import { PlanLedger } from "./plan-ledger.ts";
 import type { PolicyHolder } from "./policy-holder.ts";
 import { RecordingUnavailable } from "./recording/recorder.ts";
 import type { SessionRecording } from "./recording/recording.ts";
@@ -142,7 +143,7 @@ export class LiveSession {
         tell: (notice) => this.#link.tell(notice),
         run: (work) => runIn(this, () => this.#guarded(work)),
       }),
-      plan: dispatch.plan,
+      plan: dispatch.plan === undefined ? undefined : new PlanLedger(dispatch.plan),
       masking: () => policy.masking(dispatch.target),
       maskingKey,
       decideAll: (needs, approvals = []) => {

@@ -67,11 +67,18 @@ export interface SessionApprovals {
   tell(approval: ApprovalId, state: "waiting" | "refused" | "approved" | "denied" | "expired" | "withdrawn", message: string): void;
 }
 
-/** The statements that a session begun with `run --plan` may run. */
+/** What a session begun with `run --plan` may run (plan-ledger.ts). */
 export interface SessionPlan {
   readonly id: string;
-  readonly statements: readonly string[];
+  /** The approval that its held statements got, and the groups that consented. */
+  readonly approval: string | undefined;
   readonly approvals: readonly string[];
+  /** Where these stand, one after the other, in what is left of the plan; null: they do not. */
+  find(digests: readonly string[]): readonly number[] | null;
+  /** Whether people consented to the statement at this place. */
+  approved(index: number): boolean;
+  /** They run now: neither they nor what was before them can run again. */
+  take(indexes: readonly number[]): void;
 }
 
 export interface SessionContext {

@@ -23,6 +23,7 @@ import {
 import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
 import { MAX_KEPT_TEXT } from "../analysis.ts";
 import { withoutLiterals } from "./literals.ts";
+import { decideByPlan, plannedDigests, useOf, type PlanUse } from "./planned.ts";
 import type { Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
 import type { Named } from "./held-types.ts";
 import type { Names } from "./names.ts";
@@ -42,6 +43,9 @@ export interface Subject {
   readonly dynamic: boolean;
   /** Changes what names mean, or begins a copy in: nothing may be sent after it before it has ended. */
   readonly barrier: boolean;
+  /** In a session that runs by a plan: what each statement is in it, and the places that its portal took (planned.ts). */
+  readonly digests?: readonly (string | null)[] | undefined;
+  readonly use?: PlanUse | undefined;
   kept: {
     readonly policyVersion: number;
     readonly schemas: number;
@@ -77,6 +81,8 @@ export interface Verdict {
   readonly reason?: string;
   /** What was proven of its results; null or absent: nothing is masked. */
   readonly masking?: SubjectMasking | null;
+  /** The plan's statements that it is. */
+  readonly use?: PlanUse | undefined;
 }
 
 /** A text that could not be analysed: refused, and recorded like this. */
@@ -132,7 +138,7 @@ export class Authoriser {
       text: clip(session.maskText(redacted.slice(0, MAX_RECORDED_TEXT)), redacted.length),
       digest,
       analysed: analysed.value,
-      subject: subjectOf(statements),
+      subject: { ...subjectOf(statements), ...(session.plan === undefined ? {} : { digests: plannedDigests(sql, statements) }) },
       controlsTransaction: statements.some(({ session }) => session.some(({ kind }) => kind === "transaction")),
     };
     if (sql.length > MAX_KEPT_TEXT) return ok(known);
@@ -159,7 +165,8 @@ export class Authoriser {
       return kept.verdict;
     }
     const verdict = this.#ask(subject, []);
-    if (!subject.dynamic && view !== undefined) {
+    // Of a plan's statements one turn less is left each time.
+    if (!subject.dynamic && view !== undefined && session.plan === undefined) {
       subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, view, verdict };
     }
     return verdict;
@@ -236,14 +243,25 @@ export class Authoriser {
     const { needs, records, ambiguous } = this.#needs(effects.value, paths);
     const barred = subject.statements.find(({ forbidden }) => forbidden !== undefined && forbidden.hazard !== OWN_TIMERS)?.forbidden;
     if (barred !== undefined) return denied(records, forbidden(barred.hazard, barred.sentence), `${barred.hazard}: ${barred.sentence}`);
-    const decision = this.#options.session.decideAll(needs, approvals);
+    const { session } = this.#options;
+    const use = session.plan === undefined ? undefined : useOf(session.plan, subject);
+    if (use?.ok === false) return denied(records, use.error, use.error.message);
+    const decision =
+      session.plan === undefined || use === undefined
+        ? session.decideAll(needs, approvals)
+        : decideByPlan(session.plan, use.value, subject.statements, approvals, (statements, consented) => {
+            const part = this.#effects(subjectOf(statements));
+            return part.ok
+              ? session.decideAll(this.#needs(part.value, paths).needs, consented)
+              : denied([], part.error, part.error.message).decision;
+          });
     const { masking, refusal } =
       decision.outcome === "deny" ? { masking: null, refusal: null } : this.#masking.decide(subject.statements, schemas);
     // Nobody is asked to consent to what cannot be shown.
     if (refusal !== null) return denied(records, refusal, `masking: ${refusal.message}`);
     switch (decision.outcome) {
       case "allow":
-        return { decision, effects: records, refusal: null, masking };
+        return { decision, effects: records, refusal: null, masking, use: use?.value };
       case "hold":
         return {
           decision,

@@ -18,6 +18,7 @@ import { SessionMasking } from "./masking.ts";
 import { Names, type TrackedPortal } from "./names.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Plans } from "./plans.ts";
+import { consentedIn, takeFrom } from "./planned.ts";
 import type { Command, Expected, MachineOptions, SessionEvent } from "./types.ts";
 
 /** Replies outstanding before the client has to wait. */
@@ -241,14 +242,22 @@ export class Core {
         decision: decision.outcome,
         policies: [...decision.policies],
         ...(verdict.reason === undefined ? {} : { reason: verdict.reason }),
-        ...(approval === undefined ? {} : { approval }),
+        ...(approval === undefined ? this.#consentOf(verdict) : { approval }),
         ...(this.options.lane?.login === undefined ? {} : { login: this.options.lane.login }),
       });
+      if (decision.outcome === "allow" && session.plan !== undefined && verdict.use !== undefined) takeFrom(session.plan, verdict.use);
       return this.outcomes.began(number, controlsTransaction);
     } catch (error) {
       if (error instanceof RecordingUnavailable) return null;
       throw error;
     }
+  }
+
+  /** Of a plan's statement that people consented to. */
+  #consentOf({ use }: Verdict): { readonly approval?: string } {
+    const { plan } = this.options.session;
+    if (plan?.approval === undefined || use === undefined || !consentedIn(plan, use)) return {};
+    return { approval: plan.approval };
   }
 
   // ── failing ──

@@ -104,15 +104,20 @@ export function onBind(core: Core, message: Bind, loaded = false): void {
     // It outlives the bytes that it came in.
     const kept = { ...message, parameters: message.parameters.map((parameter) => parameter && Buffer.from(parameter)) };
     const values = approvalParameters(kept);
-    const run = (command: Command, _: Verdict, consent: Consent | null): void =>
-      forwardBind(core, kept, { statement, parameters, digest, values }, command, consent);
+    const run = (command: Command, decided: Verdict, consent: Consent | null): void =>
+      forwardBind(core, kept, { statement: begun(statement, decided), parameters, digest, values }, command, consent);
     const exact = () => exactOf(core, heldText(statement, values, message.statement));
     return core.holds.begin({ via: "extended", subject: statement.subject, record: sql, controlsTransaction, exact, refuse, run }, verdict);
   }
   if (verdict.refusal !== null) return refuseRecorded(core, sql, verdict, refuse, "extended");
   const command = core.record("extended", sql, verdict, controlsTransaction);
   if (command === null) return refuse(notRecorded);
-  forwardBind(core, message, { statement, parameters, digest, values: undefined }, command, null);
+  forwardBind(core, message, { statement: begun(statement, verdict), parameters, digest, values: undefined }, command, null);
+}
+
+/** The statement as its portal has it: its places in the session's plan are taken, and the portal may be executed in parts. */
+function begun(statement: TrackedStatement, { use }: Verdict): TrackedStatement {
+  return use === undefined ? statement : { ...statement, subject: { ...statement.subject, use: { ...use, taken: true } } };
 }
 
 function forwardBind(

@@ -39,7 +39,17 @@ export type SessionEvent =
 export interface MachineOptions {
   readonly session: Pick<
     SessionContext,
-    "decideAll" | "policyVersion" | "masking" | "maskingKey" | "maskText" | "digest" | "recorder" | "monotonic" | "now" | "approvals"
+    | "plan"
+    | "decideAll"
+    | "policyVersion"
+    | "masking"
+    | "maskingKey"
+    | "maskText"
+    | "digest"
+    | "recorder"
+    | "monotonic"
+    | "now"
+    | "approvals"
   >;
   readonly streamId: number;
   /** The target's name, for resources. */

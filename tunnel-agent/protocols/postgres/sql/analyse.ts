@@ -19,6 +19,7 @@ import { sketchOf } from "./sketch/statement.ts";
 import type { Sketch } from "./sketch/types.ts";
 import { shapeOf, withoutSecrets, withoutSecretsInBodies } from "./shape.ts";
 import { depthOf, unwrap } from "./tree.ts";
+import { spansOf } from "./spans.ts";
 import type { AnalysedSql, AnalyseSql, SqlRefusal, Statement } from "./types.ts";
 import { Walk } from "./walk.ts";
 
@@ -101,14 +102,15 @@ function facts(parsed: readonly RawStmt[], sql: string, tokens: readonly Token[]
   const statements: Statement[] = [];
   const effects = new Set<string>();
   let secrets: Facts["secrets"] = "none";
-  for (const { stmt } of parsed) {
+  const spans = spansOf(parsed, sql);
+  for (const [index, { stmt }] of parsed.entries()) {
     const found = new Facts();
     const node = stmt === undefined ? undefined : unwrap(stmt);
     const walk = new Walk({ nodes: NODES, facts: found, serverMajor });
     if (node === undefined) found.forbid("unknown", "The gateway does not know this statement.");
     else walk.node(node[0], node[1]);
     const sketch = node === undefined ? UNKNOWN_SKETCH : sketchOf(node[0], node[1]);
-    const statement = found.statement(node?.[0] ?? "unknown", sketch);
+    const statement = found.statement(node?.[0] ?? "unknown", spans[index] ?? [0, sql.length], sketch);
     for (const effect of statement.effects) effects.add(effectKey(effect));
     if (effects.size > MAX_SQL_EFFECTS) found.forbid("PG-56", `The text touches more than ${MAX_SQL_EFFECTS} objects.`);
     statements.push({ ...statement, forbidden: found.forbidden });

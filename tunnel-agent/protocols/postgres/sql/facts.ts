@@ -69,10 +69,11 @@ export class Facts {
     return this.#secrets;
   }
 
-  statement(node: string, sketch: Sketch): Statement {
+  statement(node: string, span: Statement["span"], sketch: Sketch): Statement {
     if (this.#effects.size === 0) this.effect("pg:session");
     return {
       node,
+      span,
       effects: [...this.#effects.values()],
       session: this.#session,
       copy: this.#copy,
