@@ -120,6 +120,13 @@ export const MAX_SEGMENT_BYTES = SEGMENT_TARGET_BYTES + MAX_EVENT_BYTES;
 /** Characters of a statement in D1's index; the recording holds the whole, and the row says `truncated`. */
 export const MAX_INDEXED_TEXT = 32 * 1024;
 
+// ── plans ──
+/** UTF-8 bytes of a plan's text: it travels in one control message, and people read it. */
+export const MAX_PLAN_BYTES = 256 * 1024;
+export const MAX_PLAN_STATEMENTS = 1_000;
+/** How long a plan may be run after it was made, or after people consented to it, ms. */
+export const PLAN_TTL_MS = 24 * 3600_000;
+
 // ── SQL ──
 /** UTF-8 bytes of one text of SQL that is analysed; anything longer is refused. */
 export const MAX_SQL_BYTES = 1024 * 1024;

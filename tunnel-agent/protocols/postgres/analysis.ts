@@ -20,6 +20,11 @@ export class AnalysisCache {
     this.#analyse = analyse;
   }
 
+  /** Of the target's last connection; undefined before the first. */
+  get serverMajor(): number | undefined {
+    return this.#serverMajor;
+  }
+
   analyse(sql: string, serverMajor: number | undefined): Result<AnalysedSql, SqlRefusal> {
     // One target has one version, until somebody upgrades it.
     if (serverMajor !== this.#serverMajor) this.#kept.clear();

@@ -100,8 +100,13 @@ const OWN_TIMERS = "PG-51";
 
 const BARRIERS = new Set(["prepare", "deallocate", "declare-cursor", "close-cursor", "discard-all"]);
 
+/** What deciding needs of a session. */
+export type AuthoriserOptions = Pick<MachineOptions, "target" | "user" | "searchPath" | "analyse"> & {
+  readonly session: Pick<MachineOptions["session"], "plan" | "decideAll" | "policyVersion" | "maskText" | "digest" | "monotonic">;
+};
+
 export class Authoriser {
-  readonly #options: MachineOptions;
+  readonly #options: AuthoriserOptions;
   readonly #names: Names;
   readonly #masking: SessionMasking;
   readonly #known = new Map<string, KnownSql>();
@@ -113,7 +118,7 @@ export class Authoriser {
   #moved = false;
   readonly #firstPath: string;
 
-  constructor(options: MachineOptions, names: Names, masking: SessionMasking) {
+  constructor(options: AuthoriserOptions, names: Names, masking: SessionMasking) {
     this.#options = options;
     this.#names = names;
     this.#masking = masking;

@@ -54,7 +54,7 @@ export interface Builtin {
 export interface Statement {
   /** e.g. `SelectStmt`; libpg-query's node name. */
   readonly node: string;
-  /** Where in the text it stands, UTF-16 indexes: from its first token or comment to before its `;`. */
+  /** Where in the text it stands, UTF-16 indexes: from its first token to before its `;`. */
   readonly span: readonly [start: number, end: number];
   /** Union over the whole tree: CTEs, subqueries, EXPLAIN's inner statement, PREPARE's and DECLARE's too. Never empty: what needs no right says `pg:session` on the target. */
   readonly effects: readonly Effect[];

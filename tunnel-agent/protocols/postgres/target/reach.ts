@@ -50,7 +50,6 @@ export interface Backend extends LoggedIn {
 const CONNECTION_CHECK = ["client_connection_check_interval", "2s"] as const;
 const withoutCheck = new WeakSet<Reachable>();
 
-/** Connects, logs in and checks the encoding. `why`: for the log. */
 export async function reach(
   target: Reachable,
   parameters: [string, string][],
