@@ -11,6 +11,8 @@ export const SESSION_HEADER = "x-sallyport-session";
 export const RESUME_HEADER = "x-sallyport-resume";
 /** On connect: what a held command does to this job's client, `wait` or `fail`. */
 export const HOLD_HEADER = "sallyport-hold";
+/** On connect, from the runner: run only what this plan holds. */
+export const PLAN_HEADER = "sallyport-plan";
 /** On the agent's dial-back: the dispatch's secret. */
 export const DIAL_HEADER = "x-sallyport-dial";
 /** On every refusal: what to quote to an operator. */

@@ -29,6 +29,7 @@ export const ERRORS = {
   denied: { status: 403, sentence: "Policy does not allow this." },
   approval_required: { status: 403, sentence: "Policy requires an approval for this." },
   vote_refused: { status: 403, sentence: "This vote does not count." },
+  plan_unusable: { status: 409, sentence: "The plan cannot be run: it was used, refused, or its time is over. Plan it anew." },
   // not found: 404
   not_found: { status: 404, sentence: "No such thing, or not yours to see." },
   target_unknown: { status: 404, sentence: "No agent serves a target of this name." },

@@ -10,13 +10,14 @@ type Branded<B extends string> = string & { readonly [brand]: B };
 export type SessionId = Branded<"SessionId">;
 export type AgentId = Branded<"AgentId">;
 export type ApprovalId = Branded<"ApprovalId">;
+export type PlanId = Branded<"PlanId">;
 /** A name that an admin chose: lower case, digits, `-`, `_`, `.`; 1–63 characters; begins and ends alphanumeric. */
 export type TargetName = Branded<"TargetName">;
 export type SiteName = Branded<"SiteName">;
 export type IdentityName = Branded<"IdentityName">;
 export type GroupName = Branded<"GroupName">;
 
-const ID_PREFIX = { session: "ses", agent: "agt", approval: "apr" } as const;
+const ID_PREFIX = { session: "ses", agent: "agt", approval: "apr", plan: "pln" } as const;
 type IdKind = keyof typeof ID_PREFIX;
 
 /** Crockford's base 32, lower case: no i, l, o, u. */
@@ -50,8 +51,11 @@ export const mintSessionId = (random: Random): SessionId => mint("session", rand
 export const mintAgentId = (random: Random): AgentId => mint("agent", random) as AgentId;
 export const mintApprovalId = (random: Random): ApprovalId => mint("approval", random) as ApprovalId;
 
+export const mintPlanId = (random: Random): PlanId => mint("plan", random) as PlanId;
+
 export const parseSessionId = (text: unknown): Result<SessionId, string> => parseId("session", text) as Result<SessionId, string>;
 export const parseAgentId = (text: unknown): Result<AgentId, string> => parseId("agent", text) as Result<AgentId, string>;
+export const parsePlanId = (text: unknown): Result<PlanId, string> => parseId("plan", text) as Result<PlanId, string>;
 export const parseApprovalId = (text: unknown): Result<ApprovalId, string> => parseId("approval", text) as Result<ApprovalId, string>;
 export const parseTargetName = (text: unknown): Result<TargetName, string> => parseName("target", text) as Result<TargetName, string>;
 export const parseSiteName = (text: unknown): Result<SiteName, string> => parseName("site", text) as Result<SiteName, string>;

@@ -124,8 +124,10 @@ export const MAX_INDEXED_TEXT = 32 * 1024;
 /** UTF-8 bytes of a plan's text: it travels in one control message, and people read it. */
 export const MAX_PLAN_BYTES = 256 * 1024;
 export const MAX_PLAN_STATEMENTS = 1_000;
-/** How long a plan may be run after it was made, or after people consented to it, ms. */
+/** How long a plan that needs no consent may be run after it was made, ms; one that does, until its approval expires. */
 export const PLAN_TTL_MS = 24 * 3600_000;
+/** Plans of one identity that could still be run. */
+export const PLANS_PER_IDENTITY = 200;
 
 // ── SQL ──
 /** UTF-8 bytes of one text of SQL that is analysed; anything longer is refused. */

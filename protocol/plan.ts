@@ -12,9 +12,6 @@ const ms = z.number().int().min(0);
 const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
 const index = z.number().int().min(0);
 
-/** On connect: run only what this plan holds. */
-export const PLAN_HEADER = "sallyport-plan";
-
 export const PlannedStatement = z.object({
   /** UTF-16 indexes into the plan's text, and the line it begins on, from 1. */
   start: index,
@@ -72,3 +69,18 @@ export const Plan = z.object({
   used_by: z.string().optional(),
 });
 export type Plan = z.infer<typeof Plan>;
+
+/** A row of `GET /v1/plans`. */
+export const PlanRow = z.object({
+  id: z.string(),
+  identity: z.string(),
+  target: z.string(),
+  verdict: z.enum(["allowed", "held", "denied"]),
+  approval: z.string().nullable(),
+  bundle: index,
+  created_at: ms,
+  expires_at: ms,
+  used_by: z.string().nullable(),
+  text_sha256: hex64,
+});
+export type PlanRow = z.infer<typeof PlanRow>;

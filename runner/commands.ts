@@ -31,9 +31,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "one connection to a target on stdin and stdout",
     load: () => import("./commands/pipe.ts"),
   },
+  {
+    name: "plan",
+    group: "In a pipeline",
+    summary: "decide a file of SQL without running it, and ask for the approvals it needs",
+    load: () => import("./commands/plan.ts"),
+  },
   { name: "doctor", group: "In a pipeline", summary: "say in words what is wrong", load: () => import("./commands/doctor.ts") },
   { name: "whoami", group: "About yourself", summary: "the identity that the gateway sees", load: () => import("./commands/whoami.ts") },
   { name: "can", group: "About yourself", summary: "what policy would say", load: () => import("./commands/can.ts") },
+  { name: "plans", group: "About yourself", summary: "list and show plans", load: () => import("./commands/plans.ts") },
   { name: "history", group: "About yourself", summary: "what you have done", load: () => import("./commands/history.ts") },
   {
     name: "targets",

@@ -10,6 +10,8 @@ export const EXIT = {
   failed: 1,
   /** `plan` and `can`: an approval is needed. */
   approval: 3,
+  /** `plan`: policy or people refused, or its time is over. */
+  refused: 4,
   /** The command line or a file of yours is wrong. */
   usage: 64,
   /** The gateway, an agent or a target cannot be reached. */
@@ -30,7 +32,7 @@ export function exitOf(code: ErrorCode, status: number): number {
   if (code === "bundle_invalid" || code === "bad_request" || code === "conflict" || code === "approval_over" || code === "too_large")
     return EXIT.failed;
   if (code === "protocol_violation" || code === "upgrade_required") return EXIT.protocol;
-  if (status === 401 || status === 403) return EXIT.denied;
+  if (code === "plan_unusable" || status === 401 || status === 403) return EXIT.denied;
   if (code === "not_found" || code === "target_unknown") return EXIT.failed;
   return EXIT.unavailable;
 }

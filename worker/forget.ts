@@ -1,6 +1,7 @@
 /** What the cron trigger runs: forgets what is older than the active bundle's `retention`. Without a bundle, nothing. */
 import type { Env } from "../durable-objects/env.ts";
 import { deleteApproval, expiredApprovals } from "../store/approvals.ts";
+import { forgetPlans } from "../store/plans.ts";
 import { expire } from "../store/retention.ts";
 import { activeBundle } from "./bundles.ts";
 import { logError } from "./refusal.ts";
@@ -15,6 +16,7 @@ export async function forget(env: Env, now: number): Promise<void> {
   const before = now - bundle.policy.gateway.retention_days * DAY_MS;
   const { kept } = await expire(env.DB, env.RECORDINGS, before);
   for (const { session, error } of kept) logError("an expired recording could not be deleted; its session is kept", error, { session });
+  await forgetPlans(env.DB, before);
   for (const approval of await expiredApprovals(env.DB, before, APPROVALS)) {
     try {
       // The row last: while it is there, the object can be found.

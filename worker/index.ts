@@ -15,6 +15,7 @@ import { commands } from "./routes/commands.ts";
 import { connect } from "./routes/connect.ts";
 import { health } from "./routes/health.ts";
 import { identities } from "./routes/identities.ts";
+import { plans } from "./routes/plans.ts";
 import { posture } from "./routes/posture.ts";
 import { segments } from "./routes/segments.ts";
 import { sessions } from "./routes/sessions.ts";
@@ -51,6 +52,7 @@ for (const routes of [
   whoami,
   targets,
   posture,
+  plans,
   connect,
   sockets,
   sessions,

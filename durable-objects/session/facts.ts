@@ -1,6 +1,7 @@
 /**
  * What a session is told at its birth, and what it tells others of itself. Plain data: it crosses RPC.
  */
+import type { Dispatch } from "../../protocol/agent-control.ts";
 import type { ErrorCode } from "../../protocol/errors.ts";
 import type { SessionId } from "../../protocol/ids.ts";
 import type { Workload } from "../../protocol/workload.ts";
@@ -20,6 +21,8 @@ export interface SessionFacts {
   readonly approvals: readonly string[];
   /** What a held command does to the client: the job's word or the identity's, whichever is `fail`. */
   readonly hold: "wait" | "fail";
+  /** `run --plan`: what it may run. */
+  readonly plan?: NonNullable<Dispatch["plan"]> | undefined;
   /** Version of the bundle that decided. */
   readonly bundle: number;
   /** ms since the epoch. */

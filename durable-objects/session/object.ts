@@ -276,6 +276,7 @@ export class SessionDO extends DurableObject<Env> {
         policies: [...facts.policies],
         approvals: [...facts.approvals],
         hold: facts.hold,
+        ...(facts.plan === undefined ? {} : { plan: facts.plan }),
         redial,
       });
       this.#apply(sent.ok ? { type: "dispatched", n, agent: sent.agent } : { type: "dispatch_failed", n, code: sent.code });

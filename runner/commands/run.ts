@@ -17,6 +17,7 @@ run's own: it lets the command in through the listener on loopback, and is no cr
 Examples:
   sallyport run orders-db -- psql -c 'select count(*) from orders'
   sallyport run orders-db -- npm run migrate
+  sallyport run --plan pln_… orders-db -- psql -f migration.sql
   sallyport run orders-db stock-db -- sh -c 'pg_dump "$SALLYPORT_STOCK_DB_URL" | psql'
 
 A statement that needs an approval waits for it, and the command with it. With SALLYPORT_HOLD=fail, or 'hold: fail' in the
@@ -37,18 +38,21 @@ function split(operands: readonly string[], command: Command): { targets: readon
 export function declare(command: Command): void {
   withTunnel(command)
     .argument("<target...>", "the targets that the command needs")
+    .option("--plan <id>", "run only the statements of a plan (sallyport plan), once; of one target")
     .usage("[OPTION…] TARGET [TARGET…] -- COMMAND [ARGUMENT…]")
     .addHelpText("after", HELP)
-    .action(async (operands: string[], options: TunnelOptions) => {
+    .action(async (operands: string[], options: TunnelOptions & { readonly plan?: string }) => {
       const { targets, line } = split(operands, command);
       const [program, ...args] = line;
       if (program === undefined || targets.length === 0) {
         throw new CommandFailed(EXIT.usage, "write: sallyport run TARGET [TARGET…] -- COMMAND [ARGUMENT…]");
       }
+      const { plan } = options;
+      if (plan !== undefined && targets.length > 1) throw new CommandFailed(EXIT.usage, "a plan is of one target: name that one alone");
       const report = createReporter({ ...options, debug: process.env["SALLYPORT_DEBUG"] === "1" }, toStderr);
       const gateway = openGateway(gatewayAddress(options.gateway, process.env), process.env);
       const held = new HeldCommands(report);
-      const opened = await openTargets(gateway, targets, report, { hold: holdMode(process.env), held });
+      const opened = await openTargets(gateway, targets, report, { hold: holdMode(process.env), held, plan });
       const outcome = await runChild(program, args, childEnvironment(process.env, environmentOf(opened.addresses)));
       await opened.close();
       if (outcome.failure !== undefined) report.warn("not_run", outcome.failure, {});

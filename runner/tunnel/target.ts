@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { connectSession, type ConnectorSession } from "../../link/connector.ts";
 import type { LinkStream, SessionEnd } from "../../link/types.ts";
-import { HOLD_HEADER } from "../../protocol/connect.ts";
+import { HOLD_HEADER, PLAN_HEADER } from "../../protocol/connect.ts";
 import type { ClientAuth } from "../../protocol/stream/control.ts";
 import { CommandFailed, EXIT, exitOf } from "../exit.ts";
 import { sentenceOf } from "../ask.ts";
@@ -51,6 +51,8 @@ export interface SessionWishes {
   /** What happens to commands that need an approval; undefined: as the identity's declaration says. */
   readonly hold: HoldMode | undefined;
   readonly held: HeldCommands;
+  /** Run only what this plan holds. */
+  readonly plan?: string | undefined;
 }
 
 /** Connects to a target. @throws CommandFailed */
@@ -58,12 +60,16 @@ export async function openSession(
   gateway: GatewayClient,
   target: string,
   report: Reporter,
-  { hold, held }: SessionWishes,
+  { hold, held, plan }: SessionWishes,
 ): Promise<ConnectorSession> {
   const url = new URL(`/v1/targets/${encodeURIComponent(target)}/connect`, gateway.origin);
   const connected = await connectSession({
     url: url.href,
-    headers: async () => ({ ...(await gateway.headers("GET", url)), ...(hold === undefined ? {} : { [HOLD_HEADER]: hold }) }),
+    headers: async () => ({
+      ...(await gateway.headers("GET", url)),
+      ...(hold === undefined ? {} : { [HOLD_HEADER]: hold }),
+      ...(plan === undefined ? {} : { [PLAN_HEADER]: plan }),
+    }),
     onApproval: (notice) => held.heard(target, notice),
     resumeUrl: (id) => new URL(`/v1/sessions/${id}/resume`, gateway.origin).href,
     log: report.log,

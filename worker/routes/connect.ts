@@ -10,13 +10,16 @@ import { connectUpgrade, resumeUpgrade } from "../../durable-objects/session/upg
 import type { SessionFacts } from "../../durable-objects/session/facts.ts";
 import { HOLD_HEADER } from "../../protocol/connect.ts";
 import { ERRORS } from "../../protocol/errors.ts";
-import { mintSessionId, parseSessionId, parseTargetName } from "../../protocol/ids.ts";
+import { mintSessionId, parsePlanId, parseSessionId, parseTargetName, type PlanId } from "../../protocol/ids.ts";
+import { PLAN_HEADER } from "../../protocol/connect.ts";
 import { SESSION_MAX_S } from "../../protocol/limits.ts";
+import { returnPlan } from "../../store/plans.ts";
 import { insertSession, markSessionEnded } from "../../store/sessions.ts";
 import { findTarget, targetFacts, type Target } from "../../store/targets.ts";
 import type { GatewayContext, GatewayEnv } from "../env.ts";
 import { admit, type Admitted } from "../guard.ts";
 import { refuse, type Audit } from "../refusal.ts";
+import { takePlan } from "../plans.ts";
 import { passUpgrade, wantsWebSocket } from "../upgrade.ts";
 
 export const connect: Hono<GatewayEnv> = new Hono<GatewayEnv>();
@@ -31,6 +34,9 @@ connect.get("/v1/targets/:target/connect", async (c) => {
     const detail = `The header ${HOLD_HEADER} must be wait or fail.`;
     return refuse(c, "bad_request", { reason: detail }, { detail });
   }
+  const header = c.req.header(PLAN_HEADER);
+  const plan = header === undefined ? undefined : parsePlanId(header);
+  if (plan?.ok === false) return refuse(c, "bad_request", { reason: plan.error }, { detail: plan.error });
   const admitted = await admit(c);
   if (!admitted.ok) return admitted.error;
 
@@ -60,23 +66,31 @@ connect.get("/v1/targets/:target/connect", async (c) => {
   if (target === null) return refuse(c, "target_unknown", { ...about, reason: "no agent has announced this target" });
   // Neither the job nor its identity's declaration can take back the other's `fail`.
   const mode = caller.identity.hold === "fail" ? "fail" : hold;
-  return openSession(c, admitted.value, { target, policies: decision.policies, hold: mode }, now, about);
+  return openSession(c, admitted.value, { target, policies: decision.policies, hold: mode, plan: plan?.value }, now, about);
 });
 
 /** What the job wants of held commands; undefined for what is neither. */
 const holdOf = (header: string | undefined): "wait" | "fail" | undefined =>
   header === undefined || header === "wait" ? "wait" : header === "fail" ? "fail" : undefined;
 
+interface Opening {
+  readonly target: Target;
+  readonly policies: readonly string[];
+  readonly hold: "wait" | "fail";
+  /** The plan that the session is to run by. */
+  readonly plan: PlanId | undefined;
+}
+
 async function openSession(
   c: GatewayContext,
   { caller, bundle }: Admitted,
-  { target, policies, hold }: { readonly target: Target; readonly policies: readonly string[]; readonly hold: "wait" | "fail" },
+  { target, policies, hold, plan }: Opening,
   now: number,
   about: Omit<Audit, "reason">,
 ): Promise<Response> {
   const { gateway } = bundle.policy;
   const identity = caller.identity.name;
-  const facts: SessionFacts = {
+  const opening: SessionFacts = {
     id: mintSessionId((bytes) => crypto.getRandomValues(bytes)),
     target: target.announcement.name,
     protocol: target.announcement.protocol,
@@ -90,11 +104,19 @@ async function openSession(
     startedAt: now,
     deadline: now + Math.min(SESSION_MAX_S, gateway.session_max_s) * 1000,
   };
-  const admission = await c.env.IDENTITIES.getByName(identity).admit(facts.id, gateway.sessions_per_identity, facts.deadline);
+  const admission = await c.env.IDENTITIES.getByName(identity).admit(opening.id, gateway.sessions_per_identity, opening.deadline);
   if (admission === "revoked") return refuse(c, "identity_revoked", { ...about, reason: "revoked between authentication and admission" });
   if (admission === "too_many") {
     return refuse(c, "too_many", { ...about, reason: `the identity has ${gateway.sessions_per_identity} live sessions, its limit` });
   }
+  const taken = plan === undefined ? null : await takePlan(c.env, plan, { caller, target: opening.target, session: opening.id, now });
+  if (taken?.ok === false) {
+    await c.env.IDENTITIES.getByName(identity).release(opening.id);
+    return refuse(c, taken.error.code, { ...about, reason: taken.error.reason }, { detail: taken.error.message });
+  }
+  const facts: SessionFacts = taken === null ? opening : { ...opening, plan: taken.value };
+  // A plan whose session did not come to be was not used.
+  const giveBack = (): Promise<void> => (plan === undefined ? Promise.resolve() : returnPlan(c.env.DB, plan, facts.id));
   const session = (): ReturnType<typeof c.env.SESSIONS.getByName> => c.env.SESSIONS.getByName(facts.id);
   try {
     await insertSession(c.env.DB, {
@@ -114,11 +136,14 @@ async function openSession(
     await Promise.allSettled([
       c.env.IDENTITIES.getByName(identity).release(facts.id),
       markSessionEnded(c.env.DB, facts.id, "internal", ERRORS.internal.sentence, Date.now()),
+      giveBack(),
     ]);
     throw thrown;
   }
   // From here on the object answers for the session's end, including a refusal of this very upgrade.
-  return passUpgrade(c, () => session().fetch(connectUpgrade()), { ...about, policies }, "internal");
+  const upgraded = await passUpgrade(c, () => session().fetch(connectUpgrade()), { ...about, policies }, "internal");
+  if (upgraded.status !== 101) await giveBack();
+  return upgraded;
 }
 
 /** `Authorization: Resume <secret>`; secrets are 43 characters of base64url. */

@@ -6,7 +6,7 @@ import { MAX_PLAN_STATEMENTS } from "../../../../protocol/limits.ts";
 import { PlanAnswer } from "../../../../protocol/plan.ts";
 import { plan } from "../../../../tunnel-agent/protocols/postgres/ask/plan.ts";
 import { loadSqlParser } from "../../../../tunnel-agent/protocols/postgres/sql/analyse.ts";
-import { statementDigest } from "../../../../tunnel-agent/protocols/postgres/sql/digest.ts";
+import { statementDigest } from "../../../../tunnel-agent/protocols/postgres/statement-digest.ts";
 import type { AnalyseSql } from "../../../../tunnel-agent/protocols/postgres/sql/types.ts";
 import { AskRefused, type AskContext } from "../../../../tunnel-agent/session.ts";
 

@@ -11,7 +11,7 @@ import { notAnalysed, SQLSTATE } from "../refusal.ts";
 import { Authoriser, denied, subjectOf, type Verdict } from "../session/authorise.ts";
 import { SessionMasking } from "../session/masking.ts";
 import { Names } from "../session/names.ts";
-import { statementDigest } from "../sql/digest.ts";
+import { statementDigest } from "../statement-digest.ts";
 import { tokenize } from "../sql/lexer.ts";
 import type { AnalyseSql, Statement } from "../sql/types.ts";
 

@@ -11,7 +11,7 @@ import { err, ok, type Result } from "../../../../protocol/result.ts";
 import type { SessionPlan } from "../../../session.ts";
 import { SQLSTATE, type Refusal } from "../refusal.ts";
 import type { Statement } from "../sql/types.ts";
-import { statementDigest } from "../sql/digest.ts";
+import { statementDigest } from "../statement-digest.ts";
 import type { Subject } from "./authorise.ts";
 
 /** Statements of a plan that a text is. */

@@ -3,11 +3,11 @@
  * comments, white space and a final semicolon. psql sends a file's statements one by one and without their comments, a
  * driver sends them as they stand: what is the same statement has the same digest, and nothing else has.
  *
- * Sound because PostgreSQL's lexer ends with the same tokens (lexer.ts is compared with it): equal tokens are equal
+ * Sound because PostgreSQL's lexer ends with the same tokens (sql/lexer.ts is compared with it): equal tokens are equal
  * statements. Names keep their case and their quotes, so two spellings of one name are two statements: strict, never lax.
  */
 import { createHash } from "node:crypto";
-import { tokenize, type Token } from "./lexer.ts";
+import { tokenize, type Token } from "./sql/lexer.ts";
 
 const DOMAIN = "sallyport-statement-v1";
 
