@@ -6,6 +6,8 @@
  *   GET    /v1/whoami   POST /v1/can   GET /v1/history   GET /v1/targets        any identity, about itself
  *   GET    /v1/targets/:target/connect                   WebSocket; 101 carries SESSION_HEADER and RESUME_HEADER
  *   GET    /v1/targets/:target/posture                   target:inspect; the level alone for who may connect
+ *   POST   /v1/targets/:target/plans                      connect; protocol/plan.ts
+ *   GET    /v1/plans    GET /v1/plans/:id                 session:read, or the plan's own identity
  *   GET    /v1/sessions/:id/resume                       WebSocket; Authorization: Resume <secret>
  *   GET    /v1/sessions/:id/agent                        WebSocket; agent JWT and DIAL_HEADER
  *   GET    /v1/agent/control                             WebSocket; agent JWT
