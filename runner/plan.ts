@@ -1,5 +1,6 @@
 /** A plan on a terminal and as an exit status. Texts come masked from the agent; names and reasons are others' words, so escaped. */
 import type { Plan, PlannedStatement } from "../protocol/plan.ts";
+import { unreachable } from "../protocol/result.ts";
 import { EXIT } from "./exit.ts";
 import { cut, plain, table, when } from "./print.ts";
 
@@ -16,6 +17,8 @@ export function statusOf({ state }: Plan): number {
     case "withdrawn":
     case "used":
       return EXIT.refused;
+    default:
+      return unreachable(state);
   }
 }
 
@@ -71,5 +74,7 @@ export function adviceOn(plan: Plan, file: string | undefined): string {
       return `plan ${id} is ${state}${why}: plan it anew`;
     case "used":
       return `plan ${id} was used by session ${plan.used_by ?? ""}: plan it anew to run it again`;
+    default:
+      return unreachable(state);
   }
 }
