@@ -61,6 +61,10 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     database: config.database,
     limits: config.limits,
     recordResults: config.record_results,
+    masking: {
+      source: { current: (rules) => target.catalogue.current(rules), changed: () => target.catalogue.invalidate() },
+      unprovable: config.masking === "strict" ? "refuse" : "mask",
+    },
     analyse: (sql) => target.analysis.analyse(sql, major),
     poison: ownName("refused"),
     lane,
@@ -77,7 +81,10 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     cancel,
     session,
     holdSources: holdSources(target),
-    loadCatalogue: () => Promise.resolve(),
+    loadCatalogue: async () => {
+      // What went wrong is in the agent's log; the machine sees that there is none.
+      await target.catalogue.refresh(session.masking());
+    },
     failed: (error) => session.log.error({ stream, err: error }, "fault in the session machine"),
     ...(turned === undefined ? {} : { turned }),
   });

@@ -114,15 +114,11 @@ export class Authoriser {
   readonly #paths: string[] = [];
   /** Grows with every schema that is added. */
   #schemasVersion = 0;
-  /** Another search_path than the first has been in force. */
-  #moved = false;
-  readonly #firstPath: string;
 
   constructor(options: AuthoriserOptions, names: Names, masking: SessionMasking) {
     this.#options = options;
     this.#names = names;
     this.#masking = masking;
-    this.#firstPath = JSON.stringify(options.searchPath);
     this.addSchemas(options.searchPath);
   }
 
@@ -185,7 +181,7 @@ export class Authoriser {
   /** The schemas that names of this subject may mean, those of its own SET search_path among them. */
   #schemasFor(subject: Subject): Schemas {
     const path = new Set(this.#schemas);
-    let moved = this.#moved;
+    let moved = false;
     for (const { session } of subject.statements) {
       for (const effect of session) {
         if (effect.kind !== "search-path") continue;
@@ -194,7 +190,7 @@ export class Authoriser {
       }
     }
     // Equal to no other: what is proven on the way to a new search_path is not kept.
-    return { path: [...path], moved, version: moved === this.#moved ? this.#schemasVersion : Number.NaN };
+    return { path: [...path], version: moved ? Number.NaN : this.#schemasVersion };
   }
 
   #schemaName(schema: string): string {
@@ -226,10 +222,6 @@ export class Authoriser {
   }
 
   addSchemas(schemas: readonly string[]): void {
-    if (!this.#moved && JSON.stringify(schemas) !== this.#firstPath) {
-      this.#moved = true;
-      this.#schemasVersion++;
-    }
     const path = schemas.map(printIdentifier).join(", ");
     if (path !== this.#paths.at(-1)) this.#paths.push(path);
     for (const schema of schemas) {

@@ -327,6 +327,7 @@ export class Core {
     this.flushToClient();
     const abandon = !this.idle || this.segmentSince !== null;
     this.outcomes.abandon();
+    this.masking.transactionEnded();
     if (!abandon) this.tell((writer) => writeBare(writer, "Terminate"));
     this.#flushClient();
     this.#flushTarget();

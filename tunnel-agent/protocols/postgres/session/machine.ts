@@ -130,7 +130,7 @@ export class SessionMachine {
     return this.#turn(() => {
       const { loading } = this.#core;
       this.#core.loading = null;
-      loading?.();
+      if (loading !== null) this.#core.masking.freshly(loading);
     });
   }
 

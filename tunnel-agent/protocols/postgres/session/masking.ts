@@ -7,11 +7,11 @@
  *
  * Does not touch results (results.ts) and loads nothing: the shell does, when it is asked to.
  */
-import { rulesFor } from "../../../../policy/masking.ts";
-import type { MaskingRules } from "../../../../policy/types.ts";
+import type { DataClass, MaskingRules } from "../../../../policy/types.ts";
 import type { SessionContext } from "../../../session.ts";
 import type { Catalogue } from "../catalogue/types.ts";
 import type { PlanOptions, Unprovable } from "../masking/plan.ts";
+import { prove } from "../masking/prove.ts";
 import type { MaskingVerdict } from "../masking/types.ts";
 import { withoutClasses } from "../masking/unmasked.ts";
 import { catalogueMissing, notInCatalogue, notProvable, type Refusal } from "../refusal.ts";
@@ -29,7 +29,6 @@ export interface CatalogueSource {
 export interface MaskingOptions {
   readonly source: CatalogueSource;
   readonly unprovable: Unprovable;
-  readonly prove: (statement: Statement, catalogue: Catalogue, searchPath: readonly string[]) => MaskingVerdict;
 }
 
 /** What is known of one subject's results, for as long as its command runs. */
@@ -47,6 +46,17 @@ export interface View {
   readonly catalogue: Catalogue | null;
 }
 
+/** What was proven of one statement. */
+interface Proof {
+  readonly view: View;
+  readonly schemas: number;
+  readonly verdict: MaskingVerdict;
+  /** Monotonic ms. */
+  readonly until: number;
+}
+
+/** ms for which it counts as just loaded for a statement: its Bind and Execute follow its Parse. */
+const FRESH_MS = 2000;
 /** ms for which an `unmask` is repeated without asking again. */
 const UNMASK_TTL_MS = 1000;
 
@@ -65,7 +75,11 @@ export class SessionMasking {
   #classed = false;
   #unmasked: { readonly until: number; readonly classes: ReadonlySet<string>; readonly key: string } | null = null;
   #view: { readonly view: View; readonly of: Catalogue | null; readonly key: string } | null = null;
-  #proofs = new WeakMap<Statement, { readonly view: View; readonly schemas: number; readonly verdict: MaskingVerdict }>();
+  readonly #proofs = new WeakMap<Statement, Proof>();
+  /** The catalogue was loaded just now, for the statement that is being decided. */
+  #fresh = false;
+  /** Definitions changed in the open transaction: nobody else sees it before its end. */
+  #redefined = false;
   /** Grows with every change of the rules: what was opened under other rules is not read under these (PG-19). */
   epoch = 0;
   /** Since the transaction began, a statement touched what is classified: its errors say no more than their kind. */
@@ -93,13 +107,13 @@ export class SessionMasking {
 
   #read(version: number): void {
     this.#policyVersion = version;
-    const rules = rulesFor(this.#session.masking(), this.#target);
-    const printed = JSON.stringify(rules.classes);
+    const rules = this.#session.masking();
     this.#unmasked = null;
+    this.#rules = rules;
+    const printed = JSON.stringify(rules.classes);
     if (printed === this.#printed) return;
     this.#printed = printed;
-    this.#rules = rules;
-    this.#classed = rules.classes.some(({ columns, names }) => columns.length + names.length > 0);
+    this.#classed = rules.classes.some(hasColumns);
     this.#view = null;
     this.epoch++;
   }
@@ -108,11 +122,14 @@ export class SessionMasking {
   view(): View | null | undefined {
     const options = this.#options;
     if (options === undefined || !this.active) return null;
-    const whole = this.#classed ? options.source.current(this.#rules) : null;
-    if (whole === undefined) return undefined;
     const { classes, key } = this.#unmask();
+    const whole = this.#rules.classes.some((rule) => hasColumns(rule) && !classes.has(rule.name))
+      ? options.source.current(this.#rules)
+      : null;
+    if (whole === undefined) return undefined;
     if (this.#view?.of === whole && this.#view.key === key) return this.#view.view;
     const rules = { classes: this.#rules.classes.filter(({ name }) => !classes.has(name)) };
+    if (rules.classes.length === 0) return null;
     const view: View = { rules, catalogue: whole === null ? null : withoutClasses(whole, classes) };
     this.#view = { view, of: whole, key };
     return view;
@@ -189,10 +206,22 @@ export class SessionMasking {
 
   #prove(statement: Statement, view: View, catalogue: Catalogue, schemas: Schemas): MaskingVerdict {
     const before = this.#proofs.get(statement);
-    if (before !== undefined && before.view === view && before.schemas === schemas.version) return before.verdict;
-    const verdict = ambiguous(statement, catalogue, schemas) ?? this.#options?.prove(statement, catalogue, schemas.path) ?? rulesChanged;
-    this.#proofs.set(statement, { view, schemas: schemas.version, verdict });
+    const now = this.#session.monotonic();
+    const kept = before !== undefined && before.view === view && before.schemas === schemas.version && now < before.until;
+    if (kept && !(this.#fresh && before.verdict.kind === "unknown")) return before.verdict;
+    const verdict = prove(statement, catalogue, schemas.path, { fresh: this.#fresh });
+    this.#proofs.set(statement, { view, schemas: schemas.version, verdict, until: this.#fresh ? now + FRESH_MS : Number.POSITIVE_INFINITY });
     return verdict;
+  }
+
+  /** Decides what waited for the catalogue, which was loaded for it. */
+  freshly(decide: () => void): void {
+    this.#fresh = true;
+    try {
+      decide();
+    } finally {
+      this.#fresh = false;
+    }
   }
 
   /** Whether what these statements say beside their results could hold classified values. */
@@ -226,33 +255,27 @@ export class SessionMasking {
 
   /** A statement completed. */
   completed(statement: Statement): void {
-    if (this.#options === undefined) return;
-    if (OPAQUE.has(statement.node) || statement.effects.some(({ action }) => DDL.test(action))) this.#options.source.changed();
+    if (OPAQUE.has(statement.node) || statement.effects.some(({ action }) => DDL.test(action))) this.#redefined = true;
+  }
+
+  /** No transaction is open: what was changed is there for all to see. */
+  transactionEnded(): void {
+    this.touched = false;
+    if (!this.#redefined) return;
+    this.#redefined = false;
+    this.#options?.source.changed();
   }
 }
+
+const hasColumns = ({ columns, names }: DataClass): boolean => columns.length + names.length > 0;
 
 /** The schemas that an unqualified name may mean: what the search_path has been, newest last. */
 export interface Schemas {
   readonly path: readonly string[];
-  /** More than one search_path has been in force, so their order is not known. */
-  readonly moved: boolean;
   readonly version: number;
 }
 
 const placesOf = (schema: string | undefined, schemas: Schemas): readonly string[] => (schema === undefined ? schemas.path : [schema]);
-
-/** A name that means one relation or another, depending on a search_path that has moved, is proven under none (PG-17). */
-function ambiguous(statement: Statement, catalogue: Catalogue, schemas: Schemas): MaskingVerdict | undefined {
-  if (!schemas.moved) return undefined;
-  for (const { object } of statement.effects) {
-    if (object.type !== "table" || object.schema !== undefined) continue;
-    const found = schemas.path.map((schema) => catalogue.resolve(schema, object.name, [])).filter((relation) => relation !== undefined);
-    if (found.length < 2 || !found.some(({ oid }) => catalogue.touchesClasses(oid))) continue;
-    const sentence = `"${object.name}" may mean several relations, because the search_path has changed: qualify it.`;
-    return { kind: "unprovable", hazard: "PG-17", sentence, classes: [] };
-  }
-  return undefined;
-}
 
 const rulesChanged: MaskingVerdict = {
   kind: "unprovable",

@@ -80,7 +80,7 @@ export function onReady(core: Core, status: TransactionStatus): Verdict | null {
   core.answered();
   if (status === "I" && core.idle && core.segmentSince === null) {
     core.names.endTransaction();
-    core.masking.touched = false;
+    core.masking.transactionEnded();
   }
   if (front.kind === "sync" && front.own === true) return "drop";
   const said = core.readyStatus;
