@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { pino } from "pino";
 import type { PostgresServer } from "../../support/postgres.ts";
-import type { Decision, Resource } from "../../../policy/types.ts";
+import type { Decision, MaskingRules, Resource } from "../../../policy/types.ts";
 import { parseSessionId } from "../../../protocol/ids.ts";
 import type { ClientAuth } from "../../../protocol/stream/control.ts";
 import { createPostgresTarget, PostgresTargetConfig } from "../../../tunnel-agent/protocols/postgres/index.ts";
@@ -71,6 +71,8 @@ export interface Gateway {
   readonly target: TargetServer;
   /** Changes the policy and its version, as a push does. */
   setRule(rule: Rule): void;
+  /** The same for the data classes of the target. */
+  setMasking(rules: MaskingRules): void;
   kill(reason: SessionEndReason): void;
   stop(): Promise<void>;
 }
@@ -83,6 +85,7 @@ export interface GatewayOptions {
   readonly config?: Record<string, unknown>;
   readonly password?: string;
   readonly maskText?: (text: string) => string;
+  readonly masking?: MaskingRules;
   /** Makes the target, where a test needs another than agent.yaml can say. */
   readonly create?: typeof createPostgresTarget;
   readonly approvals?: SessionApprovals;
@@ -110,11 +113,12 @@ function decideAll(rule: Rule, needs: readonly { action: string; resource: Resou
 
 export function testSession(
   rule: Rule,
-  options: { signal?: AbortSignal; maskText?: (text: string) => string; approvals?: SessionApprovals } = {},
+  options: { signal?: AbortSignal; maskText?: (text: string) => string; masking?: MaskingRules; approvals?: SessionApprovals } = {},
 ) {
   const recorder = new MemoryRecorder();
   let current = rule;
   let version = 1;
+  let masking = options.masking ?? { classes: [] };
   const id = parseSessionId("ses_00000000000000000000000000");
   if (!id.ok) throw new Error(id.error);
   const session: SessionContext = {
@@ -129,7 +133,7 @@ export function testSession(
     recorder,
     approvals: options.approvals ?? new ScriptedApprovals(),
     plan: undefined,
-    masking: () => ({ classes: [] }),
+    masking: () => masking,
     maskingKey: Buffer.alloc(32, 7),
     decideAll: (needs, approvals = []) => decideAll(current, needs, approvals),
     policyVersion: () => version,
@@ -144,7 +148,11 @@ export function testSession(
     current = next;
     version += 1;
   };
-  return { session, recorder, setRule };
+  const setMasking = (rules: MaskingRules): void => {
+    masking = rules;
+    version += 1;
+  };
+  return { session, recorder, setRule, setMasking };
 }
 
 const digestForTest = (bytes: Uint8Array | string): string => createHmac("sha256", "test").update(bytes).digest("hex");
@@ -156,9 +164,11 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
   const { postgres } = options;
   const controller = new AbortController();
   const mask = options.maskText === undefined ? {} : { maskText: options.maskText };
-  const { session, recorder, setRule } = testSession(options.rule ?? allowAll, {
+  const masking = options.masking === undefined ? {} : { masking: options.masking };
+  const { session, recorder, setRule, setMasking } = testSession(options.rule ?? allowAll, {
     signal: controller.signal,
     ...mask,
+    ...masking,
     ...(options.approvals === undefined ? {} : { approvals: options.approvals }),
   });
   const config = PostgresTargetConfig.parse({
@@ -191,6 +201,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     recorder,
     target,
     setRule,
+    setMasking,
     kill: (reason) => controller.abort(reason),
     async stop() {
       controller.abort({ code: "session_closed", message: "test over" } satisfies SessionEndReason);

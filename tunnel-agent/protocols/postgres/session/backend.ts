@@ -201,7 +201,7 @@ export class BackendSide implements FrameHandler {
         const run = running(front);
         if (run === null || run.phase !== "copy-out") return null;
         run.phase = "copy-done";
-        if (!onCopyOutDone(core, run)) return this.#violated("malformed copy data");
+        if (!onCopyOutDone(run)) return this.#violated("malformed copy data");
         return core.instead?.dropping === true ? "drop" : "pass";
       }
       case "Authentication":

@@ -2,22 +2,20 @@
  * COPY … TO STDOUT, seen from the target's side: how its data are masked follows from the statement alone, since copy data
  * carry neither names nor types nor origins (PG-20). What is not masked passes in slices; its first lines may be recorded.
  */
-import type { Result } from "../../../../protocol/result.ts";
+import { MAX_MASKED_ROW_BYTES } from "../../../../protocol/limits.ts";
 import { writeRaw } from "../codec/backend.ts";
 import type { Verdict } from "../codec/framing.ts";
 import { B } from "../codec/types.ts";
+import { createCopyMasker, type CopyMasker } from "../masking/copy.ts";
+import type { ColumnPlan } from "../masking/types.ts";
 import type { Core } from "./core.ts";
 import { ResultRecord, type RecordedColumn } from "./record-results.ts";
 import { disagreed, type Output } from "./results.ts";
-import type { RunningNow } from "./running.ts";
-
-export interface CopyMasker {
-  push(data: Buffer): Result<readonly Buffer[], string>;
-  end(): Result<readonly Buffer[], string>;
-}
+import { statementsOf, type RunningNow } from "./running.ts";
 
 /** `format`: 0 text, 1 binary. False: nothing of it must pass, and the conversation is over. */
 export function beginCopyOut(core: Core, run: RunningNow, format: number, columns: number): boolean {
+  let copy: CopyMasker | null = null;
   if (run.masking !== null) {
     const plan = core.plans.copy(run.done, run.masking, columns, format !== 0);
     if (!plan.ok) {
@@ -25,17 +23,29 @@ export function beginCopyOut(core: Core, run: RunningNow, format: number, column
       return false;
     }
     if (plan.value !== null) {
-      disagreed(core, "it is not certain how the copy data are written");
-      return false;
+      copy = maskerOf(core, run, plan.value);
+      if (copy === null) {
+        disagreed(core, "it is not certain how the copy data are written");
+        return false;
+      }
     }
   }
   const { session, recordResults } = core.options;
   const column: RecordedColumn = { name: "COPY", typeOid: 0, format };
   const place = { command: run.command.number, result: run.done };
   const record = recordResults === "none" ? null : new ResultRecord(recordResults, place, () => [column], session);
-  const output: Output = { rows: null, copy: null, record };
+  const output: Output = { rows: null, copy, record };
   run.output = output;
   return true;
+}
+
+function maskerOf(core: Core, run: RunningNow, plan: ColumnPlan): CopyMasker | null {
+  const written = statementsOf(run)[run.done]?.copyFormat;
+  if (written === undefined || written.format === "binary") return null;
+  const { format } = written;
+  const { key, counts } = core.plans;
+  const made = createCopyMasker({ ...written, format, plan, key, counts, maxRow: MAX_MASKED_ROW_BYTES });
+  return made.ok ? made.value : null;
 }
 
 /** One whole CopyData. Null: it is malformed. */
@@ -46,27 +56,23 @@ export function onCopyOutData(core: Core, run: RunningNow, data: Buffer): Verdic
     recordCopy(output, data);
     return "pass";
   }
+  if (output.record === null) {
+    core.sayMasked(output.copy);
+    return output.copy.append(data).ok ? "drop" : null;
+  }
   const masked = output.copy.push(data);
   if (!masked.ok) return null;
-  sayCopy(core, output, masked.value);
+  for (const piece of masked.value) {
+    recordCopy(output, piece);
+    core.say((writer) => writeRaw(writer, B.CopyData, piece));
+  }
   return "drop";
 }
 
 /** CopyDone. False: what came before it is not whole. */
-export function onCopyOutDone(core: Core, run: RunningNow): boolean {
-  const { output } = run;
-  if (output === null || output.copy === null) return true;
-  const rest = output.copy.end();
-  if (!rest.ok) return false;
-  sayCopy(core, output, rest.value);
-  return true;
-}
-
-function sayCopy(core: Core, output: Output, pieces: readonly Buffer[]): void {
-  for (const piece of pieces) {
-    recordCopy(output, piece);
-    core.say((writer) => writeRaw(writer, B.CopyData, piece));
-  }
+export function onCopyOutDone(run: RunningNow): boolean {
+  const copy = run.output?.copy ?? null;
+  return copy === null || copy.end().ok;
 }
 
 function recordCopy(output: Output, data: Buffer): void {

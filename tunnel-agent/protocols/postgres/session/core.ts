@@ -11,7 +11,6 @@ import { writeFields, writeReadyForQuery, type TransactionStatus } from "../code
 import { writeBare, writeDescribe } from "../codec/frontend.ts";
 import { MessageWriter } from "../codec/writer.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
-import type { RowMasker } from "../masking/rows.ts";
 import { Authoriser, type Verdict } from "./authorise.ts";
 import { Holds } from "./hold.ts";
 import { SessionMasking } from "./masking.ts";
@@ -31,6 +30,11 @@ export interface RecordedSql {
   readonly digest: string;
   readonly shape?: string | undefined;
   readonly parameters?: readonly (string | null | { bytes: number })[] | undefined;
+}
+
+/** Puts whole messages together: masked rows or copy data. */
+interface Masked {
+  take(): Buffer | null;
 }
 
 export class Core {
@@ -76,7 +80,7 @@ export class Core {
   readonly #toClient = new MessageWriter();
   readonly #toTarget = new MessageWriter();
   /** Holds masked rows that were not yet handed on; while there are any, nothing is in `#toClient`. */
-  #masked: RowMasker | null = null;
+  #masked: Masked | null = null;
   #events: SessionEvent[] = [];
   /** Set by machine.ts: hand on what passes untouched, so that our words come after it. */
   flushToClient: () => void = () => undefined;
@@ -104,14 +108,12 @@ export class Core {
     write(this.#toClient);
   }
 
-  /** A row as its masker makes it. False: it is malformed, and nothing was said. */
-  sayRow(masker: RowMasker, body: Buffer): boolean {
+  /** From here on the client hears what this masker puts together, after all that was said before. */
+  sayMasked(masker: Masked): void {
     this.flushToClient();
-    if (this.#masked !== masker) {
-      this.#flushClient();
-      this.#masked = masker;
-    }
-    return masker.append(body);
+    if (this.#masked === masker) return;
+    this.#flushClient();
+    this.#masked = masker;
   }
 
   tell(write: (writer: MessageWriter) => void): void {

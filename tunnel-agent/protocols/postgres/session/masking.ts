@@ -210,7 +210,12 @@ export class SessionMasking {
     const kept = before !== undefined && before.view === view && before.schemas === schemas.version && now < before.until;
     if (kept && !(this.#fresh && before.verdict.kind === "unknown")) return before.verdict;
     const verdict = prove(statement, catalogue, schemas.path, { fresh: this.#fresh });
-    this.#proofs.set(statement, { view, schemas: schemas.version, verdict, until: this.#fresh ? now + FRESH_MS : Number.POSITIVE_INFINITY });
+    this.#proofs.set(statement, {
+      view,
+      schemas: schemas.version,
+      verdict,
+      until: this.#fresh ? now + FRESH_MS : Number.POSITIVE_INFINITY,
+    });
     return verdict;
   }
 

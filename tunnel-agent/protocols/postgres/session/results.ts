@@ -8,7 +8,7 @@
 import { writeRaw, type FieldDescription } from "../codec/backend.ts";
 import type { Handling, Verdict } from "../codec/framing.ts";
 import { B } from "../codec/types.ts";
-import type { CopyMasker } from "./copy-out.ts";
+import type { CopyMasker } from "../masking/copy.ts";
 import type { RowMasker } from "../masking/rows.ts";
 import type { ColumnPlan } from "../masking/types.ts";
 import { notAsForeseen, unknownLayout } from "../refusal.ts";
@@ -101,7 +101,10 @@ export function passRow(core: Core, output: Output, body: Buffer): Verdict | nul
     if (record !== null && !record.row(body)) output.record = null;
     return "pass";
   }
-  if (record === null) return core.sayRow(rows, body) ? "drop" : null;
+  if (record === null) {
+    core.sayMasked(rows);
+    return rows.append(body) ? "drop" : null;
+  }
   const masked = rows.mask(body);
   if (masked === "malformed") return null;
   if (!keep(record, masked ?? body)) output.record = null;

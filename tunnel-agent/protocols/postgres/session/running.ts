@@ -20,7 +20,7 @@ export function running(expected: Expected | undefined): RunningNow | null {
   return expected?.kind === "query" || expected?.kind === "execute" ? expected : null;
 }
 
-const statementsOf = (run: RunningNow): readonly Statement[] =>
+export const statementsOf = (run: RunningNow): readonly Statement[] =>
   run.kind === "query" ? run.known.subject.statements : run.portal.statement.subject.statements;
 
 /** `tag` null: EmptyQueryResponse. */
