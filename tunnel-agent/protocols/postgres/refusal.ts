@@ -27,6 +27,7 @@ export const SQLSTATE = {
   insufficient_privilege: "42501",
   syntax_error: "42601",
   name_too_long: "42622",
+  undefined_column: "42703",
   undefined_table: "42P01",
   too_many_connections: "53300",
   program_limit_exceeded: "54000",
@@ -155,11 +156,17 @@ export function notProvable({ hazard, sentence, classes }: Extract<MaskingVerdic
 /** `what`, e.g. `relation "public.orders"`. */
 export function notInCatalogue(what: string): Refusal {
   return {
-    code: SQLSTATE.undefined_table,
+    code: /^(?:the|a) column /.test(what) ? SQLSTATE.undefined_column : SQLSTATE.undefined_table,
     message: `sallyport: ${what} does not exist, or is not known yet`,
     hint: "Where columns are classified, nothing is run that the agent's catalogue does not have: what another transaction has not committed is not in it.",
   };
 }
+
+export const notCopied: Refusal = {
+  code: SQLSTATE.insufficient_privilege,
+  message: "sallyport: this COPY would send classified columns in a form that cannot be masked",
+  detail: "Copy data are masked in text and CSV, in UTF-8, and where each column is one of a table (PG-20).",
+};
 
 export const catalogueMissing: Refusal = {
   code: SQLSTATE.system_error,

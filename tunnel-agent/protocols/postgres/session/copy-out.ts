@@ -8,13 +8,17 @@ import type { Verdict } from "../codec/framing.ts";
 import { B } from "../codec/types.ts";
 import { createCopyMasker, type CopyMasker } from "../masking/copy.ts";
 import type { ColumnPlan } from "../masking/types.ts";
+import type { CopyFormat } from "../sql/types.ts";
 import type { Core } from "./core.ts";
 import { ResultRecord, type RecordedColumn } from "./record-results.ts";
 import { disagreed, type Output } from "./results.ts";
-import { statementsOf, type RunningNow } from "./running.ts";
+import type { RunningNow } from "./running.ts";
 
-/** `format`: 0 text, 1 binary. False: nothing of it must pass, and the conversation is over. */
-export function beginCopyOut(core: Core, run: RunningNow, format: number, columns: number): boolean {
+/**
+ * `format`: 0 text, 1 binary, and `columns`, as the target says; `written`: as the statement does. False: nothing of it must
+ * pass, and the conversation is over.
+ */
+export function beginCopyOut(core: Core, run: RunningNow, format: number, columns: number, written: CopyFormat | undefined): boolean {
   let copy: CopyMasker | null = null;
   if (run.masking !== null) {
     const plan = core.plans.copy(run.done, run.masking, columns, format !== 0);
@@ -23,7 +27,7 @@ export function beginCopyOut(core: Core, run: RunningNow, format: number, column
       return false;
     }
     if (plan.value !== null) {
-      copy = maskerOf(core, run, plan.value);
+      copy = maskerOf(core, plan.value, written);
       if (copy === null) {
         disagreed(core, "it is not certain how the copy data are written");
         return false;
@@ -39,8 +43,7 @@ export function beginCopyOut(core: Core, run: RunningNow, format: number, column
   return true;
 }
 
-function maskerOf(core: Core, run: RunningNow, plan: ColumnPlan): CopyMasker | null {
-  const written = statementsOf(run)[run.done]?.copyFormat;
+function maskerOf(core: Core, plan: ColumnPlan, written: CopyFormat | undefined): CopyMasker | null {
   if (written === undefined || written.format === "binary") return null;
   const { format } = written;
   const { key, counts } = core.plans;

@@ -14,7 +14,7 @@ import type { PlanOptions, Unprovable } from "../masking/plan.ts";
 import { prove } from "../masking/prove.ts";
 import type { MaskingVerdict } from "../masking/types.ts";
 import { withoutClasses } from "../masking/unmasked.ts";
-import { catalogueMissing, notInCatalogue, notProvable, type Refusal } from "../refusal.ts";
+import { catalogueMissing, notCopied, notInCatalogue, notProvable, type Refusal } from "../refusal.ts";
 import type { Effect, Statement } from "../sql/types.ts";
 import type { Names } from "./names.ts";
 
@@ -175,10 +175,13 @@ export class SessionMasking {
     const touches = verdicts.some((some) => some.some(({ kind }) => kind !== "untouched")) || this.#touches(statements, catalogue, schemas);
     const masking = { rules, catalogue, unprovable, verdicts, touches };
     if (unprovable === "leave") return { masking, refusal: null };
+    const copy = statements.find((statement, i) => statement.copy === "out" && !maskable(statement, verdicts[i] ?? []));
+    if (copy !== undefined && unprovable === "mask") return { masking, refusal: notCopied };
     for (const verdict of verdicts.flat()) {
       if (verdict.kind === "unknown" && unprovable === "refuse") return { masking, refusal: notInCatalogue(verdict.what) };
       if (verdict.kind === "unprovable" && unprovable === "refuse") return { masking, refusal: notProvable(verdict) };
     }
+    if (copy !== undefined) return { masking, refusal: notCopied };
     return { masking, refusal: null };
   }
 
@@ -271,6 +274,12 @@ export class SessionMasking {
     this.#options?.source.changed();
   }
 }
+
+/** Copy data have no origins to go by, and only text and CSV can be masked (PG-20). */
+const maskable = ({ copyFormat }: Statement, verdicts: readonly MaskingVerdict[]): boolean =>
+  verdicts.every(
+    ({ kind }) => kind === "untouched" || (kind === "projection" && copyFormat !== undefined && copyFormat.format !== "binary"),
+  );
 
 const hasColumns = ({ columns, names }: DataClass): boolean => columns.length + names.length > 0;
 

@@ -55,10 +55,12 @@ export function onCommandComplete(core: Core, tag: string | null): Verdict | nul
 /** `format`: 0 text, 1 binary. */
 export function onCopyResponse(core: Core, direction: "in" | "out", format: number, columns: number): Verdict | null {
   const run = running(core.front);
-  if (run === null || run.phase !== "idle" || statementsOf(run)[run.done]?.copy !== direction) return null;
+  if (run === null || run.phase !== "idle") return null;
+  const statement = statementsOf(run)[run.done];
+  if (statement?.copy !== direction) return null;
   if (direction === "out") {
     run.phase = "copy-out";
-    return beginCopyOut(core, run, format, columns) ? "pass" : "halt";
+    return beginCopyOut(core, run, format, columns, statement.copyFormat) ? "pass" : "halt";
   }
   run.phase = "copy-in";
   beginCopyIn(core);
