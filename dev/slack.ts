@@ -83,7 +83,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
 }
 
 export async function startSlack(options: SlackOptions = {}): Promise<SlackStandIn> {
-  const team = options.team ?? "T0SHOP00";
+  const team = options.team ?? "T0SHOP001";
   const signingSecret = options.signingSecret ?? randomBytes(16).toString("hex");
   const botToken = options.botToken ?? `xoxb-${randomBytes(12).toString("hex")}`;
   const calls: SlackCall[] = [];

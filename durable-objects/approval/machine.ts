@@ -8,6 +8,7 @@
  */
 import type { ApprovalNeed, ApprovalOutcome, ApprovalState, VoteRecord } from "../../protocol/approval.ts";
 import { MAX_REFUSED_VOTES } from "../../protocol/limits.ts";
+import { visibleLine } from "../../protocol/visible.ts";
 import type { Workload } from "../../protocol/workload.ts";
 import type { IdentityDeclaration } from "../../policy/types.ts";
 import type { ApprovalFacts, ApprovalRecord, Ballot, Electorate, UseClaim, Voter, VoteRefusal, VoteVerdict } from "./facts.ts";
@@ -28,7 +29,13 @@ export function expire(facts: ApprovalFacts, record: ApprovalRecord, now: number
 }
 
 export function withdraw(facts: ApprovalFacts, record: ApprovalRecord, reason: string, now: number): ApprovalRecord {
-  return settle(expire(facts, record, now), { state: "withdrawn", at: now, groups: [], by: [], reason: reason.slice(0, 1024) });
+  return settle(expire(facts, record, now), {
+    state: "withdrawn",
+    at: now,
+    groups: [],
+    by: [],
+    reason: visibleLine(reason).slice(0, 1024),
+  });
 }
 
 // ── votes ──
@@ -43,11 +50,12 @@ export function castVote(facts: ApprovalFacts, before: ApprovalRecord, ballot: B
   const judged = judge(facts, record, ballot, electorate);
   const vote: VoteRecord = {
     at: now,
-    voter: nameOf(ballot.voter).slice(0, 256),
+    voter: visibleLine(nameOf(ballot.voter)).slice(0, 256),
     door: ballot.door,
     vote: ballot.vote,
     groups: judged.groups,
-    ...(ballot.reason === undefined ? {} : { reason: ballot.reason.slice(0, 1024) }),
+    // It will be shown in terminals: by a client's driver as it is.
+    ...(ballot.reason === undefined ? {} : { reason: visibleLine(ballot.reason).slice(0, 1024) }),
   };
   if (judged.refusal !== null) {
     const verdict = { counted: false, refusal: judged.refusal, state: stateOf(record) } as const;

@@ -35,6 +35,13 @@ describe("one vote", () => {
     expect(record.outcome).toEqual({ state: "denied", at: NOW, groups: [], by: ["noor"], reason: "not before the backup" });
   });
 
+  test("GW-13 what a voter writes is shown in terminals: nothing in it acts there", () => {
+    const { record } = vote(by("mira", "deny", { reason: "no\u001b[2K\u202e\nsee \ud800" }));
+    expect(record.outcome?.reason).toBe("no\\x1b[2K\\u{202e}\\nsee \\u{d800}");
+    const stranger = vote(by("x", "approve", { voter: { kind: "unmapped", account: "webhook a\u0007" } }));
+    expect(stranger.record.votes[0]?.voter).toBe("webhook a\\x07");
+  });
+
   test("counts for every needed group of the voter, and for no other", () => {
     const about = facts({
       needs: [
