@@ -1,4 +1,5 @@
 /** Held commands against a real server: nothing of them runs before consent, and the session goes on whatever is decided. */
+import { Client } from "pg";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { ApprovalOutcome } from "../../../../protocol/approval.ts";
 import { CANCEL, errorOf, int32, letters, RawClient, serialize, statusOf } from "../raw-client.ts";
@@ -242,6 +243,35 @@ describe("a client that does not wait (mode fail)", () => {
     asked.settle("approved");
     expect(letters(await rig.client.until("Z"))).toBe("CZ");
   });
+});
+
+test("node-postgres: the notice is an event, the promise waits, and a refusal is its error", async () => {
+  const driver = new Client({ host: "127.0.0.1", port: rig.gateway.port, user: "ci", database: "postgres" });
+  await driver.connect();
+  try {
+    const noticed = new Promise<string | undefined>((resolve) => driver.once("notice", ({ message }) => resolve(message)));
+    const inserted = driver.query("insert into held values ($1) returning n", [5]);
+    expect(await noticed).toContain("held for approval");
+    rig.approvals.last.settle("approved");
+    expect((await inserted).rows).toEqual([{ n: 5 }]);
+    const refused = driver.query("insert into held values ($1)", [6]);
+    (await rig.approvals.at(1)).settle("denied", { reason: "no" });
+    await expect(refused).rejects.toMatchObject({ code: "42501", message: expect.stringContaining("denied by anna: no") });
+    expect((await driver.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+  } finally {
+    await driver.end();
+  }
+  expect(await rig.rows()).toEqual([5]);
+});
+
+test("COPY FROM STDIN: the copy is held, its rows are said not to be part of it, and they follow once it is approved", async () => {
+  const { asked } = await rig.hold("copy held from stdin");
+  expect(asked.request.subject.environment["rows"]).toContain("not part of what is approved");
+  asked.settle("approved");
+  await rig.client.until("G");
+  rig.client.send(serialize.copyData(Buffer.from("7\n")), serialize.copyDone());
+  expect(letters(await rig.client.until("Z"))).toBe("CZ");
+  expect(await rig.rows()).toEqual([7]);
 });
 
 describe("names", () => {

@@ -53,6 +53,8 @@ export function exactOf({ options, names, authoriser }: Around, held: HeldText):
     role: options.user,
     search_path: authoriser.searchPath,
   };
+  // The other of a target's two logins: what the role may do differs.
+  if (options.lane?.login !== undefined) environment["login"] = options.lane.login;
   if (parameterTypes?.some((oid) => oid !== 0) === true) environment["parameter types"] = parameterTypes.join(", ");
   if (runs !== undefined) environment["runs"] = runs;
   if (redacted !== known.sql) environment["not shown"] = `a secret in the text; HMAC-SHA-256 of the whole: ${session.digest(known.sql)}`;
