@@ -140,6 +140,8 @@ export const MAX_SQL_EFFECTS = 5_000;
 export const MAX_AST_DEPTH = 500;
 
 // ── masking ──
+/** Bytes of a value whose mask has to read it, or that is scanned: the work is done in one go. A longer one becomes NULL. */
+export const MAX_MASKED_VALUE = 1024 * 1024;
 /** Nesting of a json or jsonb value that is masked by path or scanned; a deeper one becomes NULL. */
 export const MAX_MASKED_JSON_DEPTH = 512;
 /** Bytes of one row, or of one line of copy data, of which something is masked: it is held in memory whole. */

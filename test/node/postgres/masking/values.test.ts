@@ -2,6 +2,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseJsonPath } from "../../../../policy/json-path.ts";
+import { MAX_MASKED_VALUE } from "../../../../protocol/limits.ts";
 import type { MaskStrategy } from "../../../../policy/types.ts";
 import type { ColumnMask } from "../../../../tunnel-agent/protocols/postgres/masking/types.ts";
 import { createValueMask } from "../../../../tunnel-agent/protocols/postgres/masking/values/index.ts";
@@ -312,6 +313,36 @@ describe("anything at all", () => {
     // The search finds what is there.
     expect(shown(OID.text, { kind: "partial", keep: { first: 12, last: 0 } }, `${SECRET}${SECRET}`)).toContain(SECRET);
   });
+
+  it("becomes NULL where it is too long to be read, and not a byte sooner", () => {
+    const longest = "x".repeat(MAX_MASKED_VALUE);
+    expect(shown(OID.text, HASH, longest)).toMatch(/^[0-9a-f]{32}$/);
+    expect(shown(OID.text, HASH, `${longest}x`)).toBeNull();
+    expect(shown(OID.text, { kind: "redact" }, `${longest}x`)).toBe("[email]");
+  });
+
+  it("of the greatest length is masked without a throw", () => {
+    const fill = (unit: string, before = "", after = ""): Buffer =>
+      Buffer.concat([Buffer.from(before), Buffer.alloc(MAX_MASKED_VALUE - before.length - after.length, unit), Buffer.from(after)]);
+    const values = [
+      fill("a\\\\"),
+      fill("ab", "\\x"),
+      fill("a.", "é@"),
+      fill("7"),
+      fill("1,", "[", "1]"),
+      fill("a,", "{", "b}"),
+      fill("[", "", ""),
+      fill("{"),
+      fill('"', "{", "}"),
+    ];
+    for (const typeOid of [OID.bytea, OID.text, OID.numeric, OID.json, OID.textArray, 3807, 1560]) {
+      for (const value of values) {
+        for (const strategy of [HASH, STRATEGIES["partial domain"], STRATEGIES["generalise step"]]) {
+          if (strategy !== undefined) expect(through(typeOid, strategy, value)?.equals(value) ?? false).toBe(false);
+        }
+      }
+    }
+  }, 60_000);
 
   it("becomes NULL where its type is not known", () => {
     for (const oid of [0, 26, 2205, 16_385, 600, 3614, 2249, 4294967295]) {

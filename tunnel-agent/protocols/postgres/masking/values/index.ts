@@ -3,7 +3,7 @@
  */
 import type { ColumnMask } from "../types.ts";
 import { createKeyedHash } from "../keyed.ts";
-import { each, NULL, type MaskOf, type ValueMask } from "./mask.ts";
+import { bounded, each, NULL, type MaskOf, type ValueMask } from "./mask.ts";
 import { FAMILIES } from "./types.ts";
 
 export type { MaskOf, ValueMask } from "./mask.ts";
@@ -32,5 +32,6 @@ export function createValueMask(mask: ColumnMask, key: Uint8Array): ValueMask {
   if (family === undefined) return NULL;
   const { class: name, strategy, paths, format } = mask;
   const made = family({ class: name, strategy, paths, format, hash: createKeyedHash(key, name) });
-  return made.kind === "value" && strategy.kind === "hash" && paths.length === 0 ? each(remembering(made.of)) : made;
+  if (made.kind === "constant") return made;
+  return each(bounded(strategy.kind === "hash" && paths.length === 0 ? remembering(made.of) : made.of));
 }

@@ -1,6 +1,7 @@
 /** Words of this room: what is known of a column when its masker is made, and what a masker is. */
 import type { JsonPath } from "../../../../../policy/json-path.ts";
 import type { MaskStrategy } from "../../../../../policy/types.ts";
+import { MAX_MASKED_VALUE } from "../../../../../protocol/limits.ts";
 import type { KeyedHash } from "../../../../masking/keyed-hash.ts";
 
 /** PostgreSQL's format codes: 0 text, 1 binary. */
@@ -26,6 +27,12 @@ export type ValueMask = { readonly kind: "constant"; readonly bytes: Buffer | nu
 export const NULL: ValueMask = { kind: "constant", bytes: null };
 export const constant = (bytes: Buffer | string): ValueMask => ({ kind: "constant", bytes: Buffer.from(bytes) });
 export const each = (of: MaskOf): ValueMask => ({ kind: "value", of });
+
+/** What is too long to be read in one go becomes NULL. */
+export const bounded =
+  (of: MaskOf): MaskOf =>
+  (value) =>
+    value.length > MAX_MASKED_VALUE ? null : of(value);
 
 /** What each strategy makes of a family of types. */
 export type Family = (context: MaskContext) => ValueMask;

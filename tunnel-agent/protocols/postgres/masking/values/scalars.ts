@@ -59,16 +59,30 @@ export const float =
     });
   };
 
+const BACKSLASH = 0x5c;
+
 /** Both forms of bytea_output: `\x` and hexadecimal digits, or the old one with octal escapes. */
 function readBytea(cell: Buffer, format: Format): Buffer | null {
   if (format === 1) return cell;
   const text = cell.toString("latin1");
-  if (text.startsWith("\\x")) return /^\\x(?:[0-9a-fA-F]{2})*$/.test(text) ? Buffer.from(text.slice(2), "hex") : null;
-  if (!/^(?:[^\\]|\\\\|\\[0-3][0-7]{2})*$/.test(text)) return null;
-  const bytes = text.replace(/\\(\\|[0-7]{3})/g, (_, escape: string) =>
-    escape === "\\" ? escape : String.fromCharCode(Number.parseInt(escape, 8)),
-  );
-  return Buffer.from(bytes, "latin1");
+  if (text.startsWith("\\x")) {
+    const bytes = Buffer.from(text.slice(2), "hex");
+    return bytes.length * 2 === text.length - 2 ? bytes : null;
+  }
+  const out: number[] = [];
+  for (let at = 0; at < text.length; at++) {
+    if (text.charCodeAt(at) !== BACKSLASH) out.push(text.charCodeAt(at));
+    else if (text.charCodeAt(at + 1) === BACKSLASH) {
+      out.push(BACKSLASH);
+      at++;
+    } else {
+      const octal = text.slice(at + 1, at + 4);
+      if (!/^[0-3][0-7]{2}$/.test(octal)) return null;
+      out.push(Number.parseInt(octal, 8));
+      at += 3;
+    }
+  }
+  return Buffer.from(out);
 }
 
 export const bytea: Family = ({ strategy, format, hash }) => {

@@ -15,7 +15,7 @@ import { createKeyedHash } from "../keyed.ts";
 import type { ColumnScan, MaskCounts } from "../types.ts";
 import { elementwise } from "./arrays.ts";
 import { readJson, writeJson } from "./json.ts";
-import type { MaskOf } from "./mask.ts";
+import { bounded, type MaskOf } from "./mask.ts";
 import { decodeText } from "./text.ts";
 import { holdsNoText, textHolder, type TextHolder } from "./types.ts";
 
@@ -89,7 +89,7 @@ export function createScan(column: ColumnScan, key: Uint8Array, counts: MaskCoun
   if (column.scan.length === 0 || holdsNoText(typeOid)) return null;
   const mask = createMaskInside(column, key, counts);
   const holder = textHolder(typeOid);
-  if (holder === undefined) return format === 0 ? inText(mask) : unlessFound(mask);
+  if (holder === undefined) return bounded(format === 0 ? inText(mask) : unlessFound(mask));
   const value = inside(holder, mask, format);
-  return holder.elementOid === undefined ? value : elementwise(holder.elementOid, format, value);
+  return bounded(holder.elementOid === undefined ? value : elementwise(holder.elementOid, format, value));
 }
