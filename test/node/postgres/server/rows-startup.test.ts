@@ -179,7 +179,7 @@ describe("PG-08 startup parameters", () => {
       "ci-jöb",
     ]);
     expect(firstColumn(await client.query("show timezone"))).toEqual(["Asia/Tokyo"]);
-    expect(firstColumn(await client.query("show search_path"))).toEqual(["public"]);
+    expect(firstColumn(await client.query("show search_path"))).toEqual(["public, pg_temp"]);
     expect(firstColumn(await client.query("show application_name"))[0]).toMatch(/^sallyport:0{8} ci-j\?+b$/);
     expect(firstColumn(await client.query("select current_user"))).toEqual(["postgres"]);
   });

@@ -3,6 +3,7 @@ import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ClientParameters } from "../../../../tunnel-agent/protocols/postgres/client/parameters.ts";
 import { PostgresTargetConfig } from "../../../../tunnel-agent/protocols/postgres/index.ts";
+import { parseSearchPath } from "../../../../tunnel-agent/protocols/postgres/session/search-path.ts";
 import { targetParameters } from "../../../../tunnel-agent/protocols/postgres/target/reach.ts";
 import { connectTo } from "../../../support/database.ts";
 import { startPostgres, type PostgresServer } from "../../../support/postgres.ts";
@@ -50,6 +51,12 @@ describe("PG-17 a temporary table stands behind every other", () => {
 
   it("unless the target's own path says otherwise", () => {
     expect(pathOf(["pg_temp", "public"])).toBe("pg_temp, public");
+  });
+
+  it("and is no schema that others' names are asked for in", () => {
+    expect(parseSearchPath("public, pg_temp")).toEqual(["public"]);
+    expect(parseSearchPath('"$user", public')).toEqual(["$user", "public"]);
+    expect(parseSearchPath("pg_temp, public")).toEqual(["pg_temp", "public"]);
   });
 
   // The negative control: without it the server looks there first.
