@@ -67,7 +67,7 @@ export interface HoldTerms {
 /** How a masked value looks. Every strategy keeps the type's wire format, or becomes NULL where it cannot. */
 export type MaskStrategy =
   | { readonly kind: "redact" }
-  /** Keeps the last `last` characters, the first `first`, or an e-mail address's domain; the rest becomes `*`. */
+  /** Keeps the last `last` characters, the first `first`, or an e-mail address's domain; the rest becomes `****`. */
   | { readonly kind: "partial"; readonly keep: { readonly first: number; readonly last: number } | "domain" }
   /** Keyed and deterministic: equal values stay equal, so joins and counts still work. */
   | { readonly kind: "hash" }
