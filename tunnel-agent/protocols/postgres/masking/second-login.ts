@@ -36,6 +36,9 @@ const READS = new Set(["SelectStmt", "CopyStmt", "PrepareStmt"]);
  */
 const PLAIN = new Set<Relation["kind"]>(["r", "p", "m"]);
 
+/** Functions whose result is another for another login or session. */
+const ASKS_WHO = /^(pg_.*|txid_.*|has_.*|inet_.*|current_(user|setting|query|schemas?)|session_user|getpgusername|row_security_active)$/;
+
 /**
  * Whether a statement needs the login for classified columns. `yes`: it is a bare projection of columns that the ordinary
  * login may not read, and reads nothing else that this one may not. `no`: it runs as the ordinary login, whose server
@@ -44,6 +47,7 @@ const PLAIN = new Set<Relation["kind"]>(["r", "p", "m"]);
 export function needsSecondLogin(statement: Statement, catalogue: Catalogue, searchPath: readonly string[]): "yes" | "no" | "unknown" {
   if (!catalogue.hasClasses || !READS.has(statement.node) || statement.copy === "in") return "no";
   if (statement.forbidden !== undefined || statement.effects.some(({ action }) => action !== "pg:select")) return "no";
+  if (statement.builtins.some(({ kind, name }) => kind === "function" && ASKS_WHO.test(name))) return "no";
   const verdict = prove(statement, catalogue, searchPath);
   switch (verdict.kind) {
     case "untouched":

@@ -23,7 +23,7 @@ import { listOf, nodeOf, textOf, type Fields } from "./tree.ts";
 import type { Handler, NodeTable, Walk } from "./walk.ts";
 
 /** No node below them can do anything. */
-const LEAVES = `Integer Float Boolean String BitString A_Const A_Star Alias ParamRef SetToDefault SQLValueFunction RoleSpec
+const LEAVES = `Integer Float Boolean String BitString A_Const A_Star Alias ParamRef SetToDefault RoleSpec
   AccessPriv ObjectWithArgs TriggerTransition ReplicaIdentityStmt ATAlterConstraint JsonFormat JsonReturning CTESearchClause
   ReturningOption LockingClause`.split(/\s+/);
 
@@ -89,6 +89,19 @@ function tableSample(fields: Fields, walk: Walk): void {
   walk.children("RangeTableSample", fields, "method");
 }
 
+const WHO: ReadonlyMap<unknown, string> = new Map([
+  ["SVFOP_CURRENT_ROLE", "current_user"],
+  ["SVFOP_CURRENT_USER", "current_user"],
+  ["SVFOP_USER", "current_user"],
+  ["SVFOP_SESSION_USER", "session_user"],
+]);
+
+/** CURRENT_USER and its like are functions in all but their form; dates and names of the place are values. */
+function valueFunction(fields: Fields, walk: Walk): void {
+  const name = WHO.get(fields["op"]);
+  if (name !== undefined) walk.facts.builtin("function", name, true);
+}
+
 /** An option: `name = value`. A bare word as value is parsed as a type, and is none. */
 function option(fields: Fields, walk: Walk): void {
   const name = textOf(fields, "defname")?.toLowerCase();
@@ -111,6 +124,7 @@ const EXPRESSION_NODES: readonly [string, Handler][] = [
   ["JoinExpr", join],
   ["RangeFunction", rangeFunction],
   ["RangeTableSample", tableSample],
+  ["SQLValueFunction", valueFunction],
   ["DefElem", option],
   ["JsonObjectConstructor", sinceVersion("JsonObjectConstructor", 16, "json_object")],
   ["JsonArrayConstructor", sinceVersion("JsonArrayConstructor", 16, "json_array")],
