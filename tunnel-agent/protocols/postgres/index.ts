@@ -6,9 +6,12 @@ import type { TargetDeps, TargetProtocol, TargetServer } from "../../session.ts"
 import { AnalysisCache } from "./analysis.ts";
 import { answerQuestion } from "./ask/ask.ts";
 import { keepCatalogue } from "./catalogue/connect.ts";
+import type { CatalogueKeeper } from "./catalogue/keeper.ts";
 import { isLocal, parseAddress, PostgresTargetConfig } from "./config.ts";
 import { CancelKeys } from "./keys.ts";
+import { needsSecondLogin } from "./masking/second-login.ts";
 import { serveConnection, type ServedTarget } from "./serve.ts";
+import type { ClassifiedLogin } from "./split-serve.ts";
 import { loadSqlParser } from "./sql/analyse.ts";
 import type { Reachable } from "./target/reach.ts";
 
@@ -16,6 +19,14 @@ export { PostgresTargetConfig } from "./config.ts";
 
 /** The name that clients are told to log in with. It means nothing: who they are, the tunnel says. */
 const CLIENT_USER = "sallyport";
+
+const needsBy =
+  (keeper: CatalogueKeeper): ClassifiedLogin["needs"] =>
+  (statement, rules, searchPath) => {
+    if (rules.classes.length === 0) return "no";
+    const catalogue = keeper.current(rules);
+    return catalogue === undefined ? "unknown" : needsSecondLogin(statement, catalogue, searchPath);
+  };
 
 function loginOf(
   config: PostgresTargetConfig,
@@ -37,8 +48,6 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
   if (config.tls === "disable" && !isLocal(address)) {
     deps.log.warn({ target: deps.name }, "tls: disable: the target's data crosses the network unencrypted");
   }
-  if (config.classified_login !== undefined)
-    throw new Error(`target ${deps.name}: classified_login needs the catalogue, which is not there yet`);
   const reach: Reachable = {
     config,
     connect: {
@@ -50,13 +59,15 @@ export async function createPostgresTarget(config: PostgresTargetConfig, deps: T
     login: loginOf(config, config, deps),
   };
   const analyse = await loadSqlParser();
+  const catalogue = keepCatalogue({ ...reach, name: deps.name }, analyse, deps.log);
+  const { classified_login: second } = config;
   const target: ServedTarget = {
     ...reach,
     name: deps.name,
     analysis: new AnalysisCache(analyse),
-    catalogue: keepCatalogue({ ...reach, name: deps.name }, analyse, deps.log),
+    catalogue,
     keys: new CancelKeys(),
-    classified: null,
+    classified: second === undefined ? null : { reach: { ...reach, login: loginOf(config, second, deps) }, needs: needsBy(catalogue) },
     admitting: new Map(),
   };
   return {

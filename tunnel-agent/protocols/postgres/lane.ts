@@ -6,9 +6,12 @@ import { randomBytes } from "node:crypto";
 import type { SessionContext } from "../../session.ts";
 import type { AnalysisCache } from "./analysis.ts";
 import type { CatalogueKeeper } from "./catalogue/keeper.ts";
+import type { PostgresTargetConfig } from "./config.ts";
 import { holdSources } from "./hold-sources.ts";
+import type { Unprovable } from "./masking/plan.ts";
 import { Relay, type ClientEnd } from "./relay.ts";
 import { SessionMachine } from "./session/machine.ts";
+import type { MaskingOptions } from "./session/masking.ts";
 import type { LaneOptions } from "./session/types.ts";
 import { cancelAtTarget } from "./target/cancel.ts";
 import type { LoggedIn } from "./target/login.ts";
@@ -31,6 +34,8 @@ export interface LaneInput {
   readonly backend: Backend;
   readonly lane?: LaneOptions;
   readonly turned?: () => void;
+  /** What is done where nothing can be proven; absent: as agent.yaml says. */
+  readonly unprovable?: MaskingOptions["unprovable"];
 }
 
 /** A machine, its relay, and what its target said before they were there. */
@@ -49,7 +54,10 @@ export function serverMajor({ status }: LoggedIn): number | undefined {
 /** A name that no client can guess. */
 export const ownName = (purpose: string): string => `sallyport ${purpose} ${randomBytes(12).toString("hex")}`;
 
-export function makeLane({ target, reach, client, stream, session, backend, lane, turned }: LaneInput): Lane {
+/** As agent.yaml says: guarantee B or C. */
+export const unprovableBy = ({ masking }: Pick<PostgresTargetConfig, "masking">): Unprovable => (masking === "strict" ? "refuse" : "mask");
+
+export function makeLane({ target, reach, client, stream, session, backend, lane, turned, unprovable }: LaneInput): Lane {
   const { config } = target;
   const major = serverMajor(backend);
   const machine = new SessionMachine({
@@ -63,7 +71,7 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     recordResults: config.record_results,
     masking: {
       source: { current: (rules) => target.catalogue.current(rules), changed: () => target.catalogue.invalidate() },
-      unprovable: config.masking === "strict" ? "refuse" : "mask",
+      unprovable: unprovable ?? (() => unprovableBy(config)),
     },
     analyse: (sql) => target.analysis.analyse(sql, major),
     poison: ownName("refused"),

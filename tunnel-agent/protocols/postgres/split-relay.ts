@@ -16,10 +16,12 @@ import { OwnQuery } from "./session/own-query.ts";
 import { SplitFront, type SplitActions } from "./session/split.ts";
 import type { LaneName, Route, TextFacts } from "./session/split-route.ts";
 import { highSettings, judge, LOW_QUESTION, SETTINGS_QUESTION } from "./session/split-state.ts";
-import type { LaneOptions } from "./session/types.ts";
 
 /** Bytes of the client that may wait for a lane before the client is not read any more. */
 const MAX_BACKLOG = 256 * 1024;
+
+/** The front's part of what a lane's machine asks. */
+type FrontOptions = ReturnType<SplitFront["lane"]>;
 
 export interface SplitOptions {
   readonly client: Duplex;
@@ -28,9 +30,9 @@ export interface SplitOptions {
   readonly user: string;
   /** A name that no client can guess. */
   readonly ownName: string;
-  low(end: ClientEnd, lane: LaneOptions, turned: () => void): Lane;
+  low(end: ClientEnd, lane: FrontOptions, turned: () => void): Lane;
   /** Connects as the high login. Never rejects; null after it has logged why not. */
-  high(end: ClientEnd, lane: LaneOptions, turned: () => void): Promise<Lane | null>;
+  high(end: ClientEnd, lane: FrontOptions, turned: () => void): Promise<Lane | null>;
   route(sql: string, low: SessionMachine, highNames: SessionMachine["names"] | undefined): Route;
   facts(sql: string): TextFacts;
   /** Loads the catalogue anew. Never rejects. */
@@ -58,7 +60,7 @@ export class SplitRelay {
   constructor(options: SplitOptions) {
     this.#options = options;
     this.#front = new SplitFront(this.#actions(), options.limits);
-    this.#low = options.low(this.#end("low"), this.#front.lane("low", undefined), () => this.#turned());
+    this.#low = options.low(this.#end("low"), this.#front.lane("low"), () => this.#turned());
   }
 
   get bytesOut(): number {
@@ -210,7 +212,7 @@ export class SplitRelay {
   }
 
   async #open(): Promise<Lane | null> {
-    const lane = await this.#options.high(this.#end("high"), this.#front.lane("high", "classified"), () => this.#turned());
+    const lane = await this.#options.high(this.#end("high"), this.#front.lane("high"), () => this.#turned());
     if (lane === null) return null;
     const ended = lane.relay.run(lane.rest);
     this.#ends.push(ended);

@@ -45,11 +45,13 @@ export async function prepareDatabase(postgres: PostgresServer): Promise<void> {
   await admin.end();
 }
 
-/** Sends texts with `email` among their words to the second login; as `needs` of a catalogue would. */
-export const byWord: ClassifiedLogin["needs"] = (analysed) =>
-  /\bemail\b/.test(analysed.shape) && !/\bwhere\b.*email/.test(analysed.shape) ? "yes" : "no";
+/** Sends what returns `email` to the second login; as `needs` of a catalogue would. */
+export const byWord: ClassifiedLogin["needs"] = ({ sketch }) => {
+  if (sketch.kind !== "query" && sketch.kind !== "copy-query") return "no";
+  return sketch.query.kind === "select" && JSON.stringify(sketch.query.outputs).includes('"email"') ? "yes" : "no";
+};
 
-export function createWith(needs: ClassifiedLogin["needs"], refresh: () => Promise<void> = async () => undefined) {
+export function createWith(needs: ClassifiedLogin["needs"]) {
   return async (config: PostgresTargetConfig, deps: TargetDeps): Promise<TargetServer> => {
     const address = parseAddress(config.address);
     if (address === null) throw new Error("address");
@@ -66,7 +68,7 @@ export function createWith(needs: ClassifiedLogin["needs"], refresh: () => Promi
       catalogue: keepCatalogue({ ...reach("app"), name: deps.name }, analyse, deps.log),
       keys: new CancelKeys(),
       admitting: new Map(),
-      classified: { reach: reach("app_classified"), needs, refresh },
+      classified: { reach: reach("app_classified"), needs },
     };
     return { serve: (client, open, session) => serveConnection(target, client, open, session), ready: {} };
   };

@@ -254,6 +254,8 @@ export class Authoriser {
           });
     const { masking, refusal } =
       decision.outcome === "deny" ? { masking: null, refusal: null } : this.#masking.decide(subject.statements, schemas);
+    const elsewhere = this.#options.lane?.admits(this.#running(subject), schemas.path) ?? null;
+    if (elsewhere !== null) return denied(records, elsewhere, elsewhere.message);
     // Nobody is asked to consent to what cannot be shown.
     if (refusal !== null) return denied(records, refusal, `masking: ${refusal.message}`);
     switch (decision.outcome) {
@@ -281,6 +283,16 @@ export class Authoriser {
   named(subject: Subject): Named {
     const effects = this.#effects(subject);
     return { effects: effects.ok ? effects.value : [], searchPath: this.#schemasFor(subject).path };
+  }
+
+  /** The statements themselves, or what was prepared under the names that they run. */
+  #running({ statements }: Subject): readonly Statement[] {
+    return statements.flatMap((statement) => {
+      const names = statement.session.flatMap((effect) => (effect.kind === "execute" ? [effect.name] : []));
+      return names.length === 0
+        ? [statement]
+        : names.flatMap((name) => this.#names.statements.get(name)?.subject.statements ?? [statement]);
+    });
   }
 
   /** The statements' own effects, and those of the prepared statements and cursors that they name. */

@@ -28,7 +28,8 @@ export interface CatalogueSource {
 
 export interface MaskingOptions {
   readonly source: CatalogueSource;
-  readonly unprovable: Unprovable;
+  /** What is done where nothing can be proven, with this catalogue as the session has it. */
+  unprovable(catalogue: Catalogue | null): Unprovable;
 }
 
 /** What is known of one subject's results, for as long as its command runs. */
@@ -167,7 +168,7 @@ export class SessionMasking {
     if (options === undefined || view === null) return { masking: null, refusal: null };
     if (view === undefined) return { masking: null, refusal: catalogueMissing };
     const { rules, catalogue } = view;
-    const { unprovable } = options;
+    const unprovable = options.unprovable(catalogue);
     if (catalogue === null) {
       return { masking: { rules, catalogue, unprovable, verdicts: statements.map(() => []), touches: false }, refusal: null };
     }

@@ -80,7 +80,9 @@ export function onError(core: Core, fields: ErrorFields): Verdict | null {
   const said = own?.code ?? code;
   if (front.kind !== "poison" || front.refusal !== null) {
     core.options.lane?.failed();
-    core.say((writer) => writeFields(writer, "ErrorResponse", own === null ? filtered : refusalFields("ERROR", own)));
+    const hint = core.options.lane?.hint(code);
+    const theirs = hint === undefined ? filtered : new Map([...filtered, ["H", hint]]);
+    core.say((writer) => writeFields(writer, "ErrorResponse", own === null ? theirs : refusalFields("ERROR", own)));
   }
   core.outcomes.pipelineFailed(said);
   if (core.copyIn !== null) copyFailed(core);

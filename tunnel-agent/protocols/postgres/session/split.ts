@@ -107,9 +107,8 @@ export class SplitFront implements FrameHandler {
   }
 
   /** What the machine of a lane asks. */
-  lane(lane: LaneName, login: string | undefined): LaneOptions {
+  lane(lane: LaneName): Pick<LaneOptions, "ready" | "failed" | "elsewhere"> {
     return {
-      login,
       ready: (status) => this.#ready(lane, status),
       failed: () => {
         this.#failed[lane] = true;

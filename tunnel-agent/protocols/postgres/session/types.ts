@@ -8,7 +8,7 @@ import type { TransactionStatus } from "../codec/backend.ts";
 import type { Limits, RecordResults } from "../config.ts";
 import type { MaskCounts } from "../masking/types.ts";
 import type { Refusal } from "../refusal.ts";
-import type { AnalysedSql, SqlRefusal } from "../sql/types.ts";
+import type { AnalysedSql, SqlRefusal, Statement } from "../sql/types.ts";
 import type { KnownSql } from "./authorise.ts";
 import type { Named } from "./held-types.ts";
 import type { MaskingOptions, SubjectMasking } from "./masking.ts";
@@ -80,6 +80,10 @@ export interface LaneOptions {
   elsewhere(): boolean;
   /** The other one has a transaction open, whose locks are kept while this one is waited for. */
   open(): boolean;
+  /** Why these statements may not run here, whatever policy says of them; null: they may. */
+  admits(statements: readonly Statement[], schemas: readonly string[]): Refusal | null;
+  /** What could help a client that the backend told this. */
+  hint(code: string): string | undefined;
 }
 
 /** One recorded command, until its outcome is. */
