@@ -10,7 +10,7 @@ import type { Catalogue } from "./catalogue/types.ts";
 import type { ClientParameters } from "./client/parameters.ts";
 import { makeLane, ownName, serverMajor, unprovableBy, type LaneTarget } from "./lane.ts";
 import type { Unprovable } from "./masking/plan.ts";
-import { serverJudges } from "./masking/second-login.ts";
+import { serverJudges, type Need } from "./masking/second-login.ts";
 import { SQLSTATE, type Refusal } from "./refusal.ts";
 import type { SessionMachine } from "./session/machine.ts";
 import type { Route, TextFacts } from "./session/split-route.ts";
@@ -23,7 +23,7 @@ import { reachWhileWanted, targetParameters, type Backend, type Reachable } from
 export interface ClassifiedLogin {
   readonly reach: Reachable;
   /** Whether a statement needs it, and may have it. `rules`: of the target. */
-  needs(statement: Statement, rules: MaskingRules, searchPath: readonly string[]): "yes" | "no" | "unknown";
+  needs(statement: Statement, rules: MaskingRules, searchPath: readonly string[]): Need;
 }
 
 export interface SplitInput {

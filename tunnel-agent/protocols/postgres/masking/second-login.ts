@@ -39,15 +39,42 @@ const PLAIN = new Set<Relation["kind"]>(["r", "p", "m"]);
 /** Functions whose result is another for another login or session. */
 const ASKS_WHO = /^(pg_.*|txid_.*|has_.*|inet_.*|current_(user|setting|query|schemas?)|session_user|getpgusername|row_security_active)$/;
 
+/** Columns of the system's, for which a right to some columns of a table is not enough. */
+const SYSTEM_COLUMN = /"(?:tableoid|ctid|xmin|xmax|cmin|cmax)"/;
+
+export type Need = "yes" | "no" | "unknown";
+
+interface Kept {
+  readonly catalogue: Catalogue;
+  readonly path: string;
+  readonly need: Need;
+}
+/** The last answer for a statement: it is asked when it is routed, and when it is decided. */
+const kept = new WeakMap<Statement, Kept>();
+
 /**
  * Whether a statement needs the login for classified columns. `yes`: it is a bare projection of columns that the ordinary
  * login may not read, and reads nothing else that this one may not. `no`: it runs as the ordinary login, whose server
  * refuses what must be. `unknown`: the catalogue must be loaded anew.
  */
-export function needsSecondLogin(statement: Statement, catalogue: Catalogue, searchPath: readonly string[]): "yes" | "no" | "unknown" {
-  if (!catalogue.hasClasses || !READS.has(statement.node) || statement.copy === "in") return "no";
-  if (statement.forbidden !== undefined || statement.effects.some(({ action }) => action !== "pg:select")) return "no";
-  if (statement.builtins.some(({ kind, name }) => kind === "function" && ASKS_WHO.test(name))) return "no";
+export function needsSecondLogin(statement: Statement, catalogue: Catalogue, searchPath: readonly string[]): Need {
+  const path = JSON.stringify(searchPath);
+  const before = kept.get(statement);
+  if (before !== undefined && before.catalogue === catalogue && before.path === path) return before.need;
+  const need = isRead(statement) ? needOf(statement, catalogue, searchPath) : "no";
+  kept.set(statement, { catalogue, path, need });
+  return need;
+}
+
+/** It does nothing but return rows, and asks for nothing that depends on who asks. */
+function isRead({ node, copy, forbidden, effects, builtins, sketch }: Statement): boolean {
+  if (!READS.has(node) || copy === "in" || forbidden !== undefined) return false;
+  if (effects.some(({ action }) => action !== "pg:select")) return false;
+  if (builtins.some(({ kind, name }) => kind === "function" && ASKS_WHO.test(name))) return false;
+  return !SYSTEM_COLUMN.test(JSON.stringify(sketch));
+}
+
+function needOf(statement: Statement, catalogue: Catalogue, searchPath: readonly string[]): Need {
   const verdict = prove(statement, catalogue, searchPath);
   switch (verdict.kind) {
     case "untouched":

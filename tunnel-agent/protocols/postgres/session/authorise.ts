@@ -285,14 +285,10 @@ export class Authoriser {
     return { effects: effects.ok ? effects.value : [], searchPath: this.#schemasFor(subject).path };
   }
 
-  /** The statements themselves, or what was prepared under the names that they run. */
+  /** The statements themselves, and what was prepared under the names that they run. */
   #running({ statements }: Subject): readonly Statement[] {
-    return statements.flatMap((statement) => {
-      const names = statement.session.flatMap((effect) => (effect.kind === "execute" ? [effect.name] : []));
-      return names.length === 0
-        ? [statement]
-        : names.flatMap((name) => this.#names.statements.get(name)?.subject.statements ?? [statement]);
-    });
+    const names = statements.flatMap(({ session }) => session.flatMap((effect) => (effect.kind === "execute" ? [effect.name] : [])));
+    return [...statements, ...names.flatMap((name) => this.#names.statements.get(name)?.subject.statements ?? [])];
   }
 
   /** The statements' own effects, and those of the prepared statements and cursors that they name. */
