@@ -15,6 +15,14 @@ test("the example agent.yaml is accepted", () => {
   expect(parseAgentConfig(block("yaml"), "agent.yaml", PROTOCOLS)).toMatchObject({ ok: true, value: { site: "dc1" } });
 });
 
+test("the example of two logins is accepted where the example has one", () => {
+  const second = /```yaml\n( {4}user:[^`]*)```/.exec(page)?.[1] ?? "";
+  expect(second).toContain("classified_login");
+  const [before] = block("yaml").split("    user:");
+  const parsed = parseAgentConfig(`${before}${second}`, "agent.yaml", PROTOCOLS);
+  expect(parsed).toMatchObject({ ok: true });
+});
+
 test("the example floor is one", () => {
   const compiled = compileBundle({}, { "floor.cedar": block("cedar") });
   expect(compiled.ok ? [] : compiled.error.filter((problem) => problem.file === "floor.cedar")).toEqual([]);

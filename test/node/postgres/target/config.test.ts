@@ -24,6 +24,8 @@ test.each([
   ["a password written out", { ...entry, password: "hunter2" }, /reference/],
   ["an unknown key", { ...entry, sslmode: "prefer" }, /sslmode/],
   ["an address that is none", { ...entry, address: "postgres://db/shop" }, /host:port/],
+  ["a second login that is the first", { ...entry, classified_login: { user: "app", password: "env:OTHER" } }, /another login/],
+  ["a second login with a key it has not", { ...entry, classified_login: { user: "app2", database: "x" } }, /database/],
   ["a limit of zero", { ...entry, limits: { row_bytes: 0 } }, /row_bytes|>0|positive|small/i],
 ])("%s is refused", (_what, config, why) => {
   const parsed = PostgresTargetConfig.safeParse(config);
