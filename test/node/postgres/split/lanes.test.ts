@@ -4,7 +4,7 @@ import { connectTo } from "../../../support/database.ts";
 import { eventually } from "../../../support/eventually.ts";
 import { startPostgres, type PostgresServer } from "../../../support/postgres.ts";
 import { CANCEL, errorOf, fieldsOf, firstColumn, int32, letters, RawClient, serialize, startupPacket, statusOf } from "../raw-client.ts";
-import { startGateway, type Gateway } from "../support.ts";
+import { allowAll, startGateway, type Gateway } from "../support.ts";
 import { byWord, createWith, logins, prepareDatabase, SENTINEL } from "./two-logins.ts";
 
 let postgres: PostgresServer;
@@ -150,6 +150,37 @@ describe("transactions", () => {
   });
 });
 
+describe("PG-53 the gateway's own question to the first lane", () => {
+  test("neither commits nor aborts the client's transaction, and leaves its unnamed statement and savepoints alone", async () => {
+    await send(parse({ name: "high", text: EMAIL }), sync());
+    await client.query("begin");
+    await client.query("savepoint s");
+    await send(parse({ text: "select 3" }), sync());
+    expect(firstColumn(await send(bind({ statement: "high", portal: "p" }), execute({ portal: "p" }), sync()))).toEqual([SENTINEL]);
+    expect(firstColumn(await send(bind({}), execute({}), sync()))).toEqual(["3"]);
+    await client.query("insert into notes (text) values ('undone')");
+    expect(letters(await client.query("rollback to s"))).toBe("CZ");
+    expect(letters(await client.query("commit"))).toBe("CZ");
+    expect(await notes()).toEqual([]);
+  });
+
+  test("a write that was undone to a savepoint still counts: the server says what the transaction is", async () => {
+    await client.query("begin");
+    await client.query("savepoint s");
+    await client.query("insert into notes (text) values ('undone')");
+    await client.query("rollback to s");
+    const answer = await client.query(EMAIL);
+    // Refused or allowed as the server counts it; either way nothing that is not committed is seen as if it were.
+    expect([errorOf(answer)?.["C"] ?? "read", statusOf(answer)]).toEqual(["42501", "E"]);
+    await client.query("rollback");
+  });
+
+  test("is not taken for the client's: it is in no record", async () => {
+    await client.query(EMAIL);
+    expect(gateway.recorder.commands.map(({ text }) => text)).toEqual([EMAIL]);
+  });
+});
+
 describe("pipelines of both lanes", () => {
   test("segments of either lane answer in order", async () => {
     client.send(
@@ -257,6 +288,15 @@ describe("names", () => {
     expect(letters(await send(close({ type: "S", name: "high" }), sync()))).toBe("3Z");
   });
 
+  test("EXECUTE of it runs there, but its arguments read nothing there", async () => {
+    await send(parse({ name: "high", text: "select email from users where id = $1" }), sync());
+    expect(firstColumn(await client.query("execute high(1)"))).toEqual([SENTINEL]);
+    const spying = "execute high(length(query_to_xml('select email from users where id = 1', false, false, '')::text))";
+    expect(errorOf(await client.query(spying))?.["C"]).toBe("42501");
+    expect(ranAs(/execute/)).toEqual(["classified", "classified"]);
+    expect(gateway.recorder.commands.at(-1)).toMatchObject({ decision: "deny" });
+  });
+
   test("DEALLOCATE ALL and DISCARD ALL forget both lanes' statements", async () => {
     for (const sql of ["deallocate all", "discard all"]) {
       await send(parse({ name: "high", text: EMAIL }), sync());
@@ -264,6 +304,34 @@ describe("names", () => {
       expect(errorOf(await send(bind({ statement: "high" }), execute({}), sync()))?.["C"]).toBe("26000");
       expect(letters(await send(parse({ name: "high", text: EMAIL }), sync()))).toBe("1Z");
     }
+  });
+});
+
+describe("large results", () => {
+  test("a slow reader gets all rows of the second lane, and then the first lane's", async () => {
+    client.pause();
+    client.send(
+      serialize.query("select repeat('x', 1000) || email from users, generate_series(1, 2000)"),
+      serialize.query("select count(*) from users, generate_series(1, 2000)"),
+    );
+    await eventually(() => expect(gateway.recorder.commands.length).toBeGreaterThan(0));
+    client.resume();
+    expect(firstColumn(await client.until("Z"))).toHaveLength(10_000);
+    expect(firstColumn(await client.until("Z"))).toEqual(["10000"]);
+  });
+});
+
+describe("holds", () => {
+  test("PG-49 in the client's open transaction a statement of the second lane is refused, and not held", async () => {
+    gateway.setRule((action, resource) =>
+      action === "pg:select" && resource.type === "table" && resource.table === "users" ? "hold" : "allow",
+    );
+    await client.query("begin");
+    const answer = await client.query(EMAIL);
+    gateway.setRule(allowAll);
+    expect([errorOf(answer)?.["C"], statusOf(answer)]).toEqual(["42501", "E"]);
+    expect(gateway.recorder.commands.at(-1)).toMatchObject({ decision: "hold", login: "classified" });
+    await client.query("rollback");
   });
 });
 
