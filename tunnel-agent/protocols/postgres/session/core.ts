@@ -274,11 +274,6 @@ export class Core {
     if (status !== null) this.say((writer) => writeReadyForQuery(writer, status));
   }
 
-  /** Of the transaction that the client is in. */
-  get transaction(): TransactionStatus {
-    return this.options.lane?.transaction() ?? this.status;
-  }
-
   /** What ReadyForQuery tells the client now; null where somebody else tells it. */
   get readyStatus(): TransactionStatus | null {
     const { lane } = this.options;

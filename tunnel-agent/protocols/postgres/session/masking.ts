@@ -197,11 +197,15 @@ export class SessionMasking {
         else if (effect.kind === "declare-cursor") declared.set(effect.name, statement);
         else if (effect.kind === "execute") {
           const before = this.#names.statements.get(effect.name)?.subject.statements ?? [];
-          return named(prepared.get(effect.name), before, prove, verdicts);
+          return withOwn(statement, verdicts, named(prepared.get(effect.name), before, prove, verdicts));
         } else if (effect.kind === "use-cursor") {
           const portal = this.#names.portals.get(effect.name);
           if (portal !== undefined && portal.epoch !== this.epoch) return [rulesChanged];
-          return named(declared.get(effect.name), portal?.statement.subject.statements ?? [], prove, verdicts);
+          return withOwn(
+            statement,
+            verdicts,
+            named(declared.get(effect.name), portal?.statement.subject.statements ?? [], prove, verdicts),
+          );
         }
       }
       return verdicts;
@@ -296,6 +300,29 @@ const rulesChanged: MaskingVerdict = {
   kind: "unprovable",
   hazard: "PG-19",
   sentence: "The masking rules have changed since this cursor was opened: open it again.",
+  classes: [],
+};
+
+/** They hand on the rows of what they name, and do nothing with them. */
+const HAND_ON = new Set(["ExecuteStmt", "FetchStmt"]);
+/** WHERE CURRENT OF: they take the cursor's place, and none of its values. */
+const POSITIONED = new Set(["UpdateStmt", "DeleteStmt"]);
+
+/**
+ * What is said of the statement that names others, beside what is said of those: its arguments may read on their own
+ * account, and CREATE TABLE AS EXECUTE keeps the rows (PG-29).
+ */
+function withOwn(statement: Statement, own: readonly MaskingVerdict[], theirs: readonly MaskingVerdict[]): readonly MaskingVerdict[] {
+  const against = own.filter(({ kind }) => kind === "unprovable" || kind === "unknown");
+  if (HAND_ON.has(statement.node)) return against.length === 0 ? theirs : against;
+  if (POSITIONED.has(statement.node)) return own;
+  return theirs.some(({ kind }) => kind !== "untouched") ? [...against, byName] : [...own];
+}
+
+const byName: MaskingVerdict = {
+  kind: "unprovable",
+  hazard: "PG-29",
+  sentence: "The statement does more than hand on the rows of what it runs by name, and those may be classified",
   classes: [],
 };
 

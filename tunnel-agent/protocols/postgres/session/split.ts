@@ -107,9 +107,8 @@ export class SplitFront implements FrameHandler {
   }
 
   /** What the machine of a lane asks. */
-  lane(lane: LaneName): Pick<LaneOptions, "ready" | "failed" | "elsewhere" | "transaction"> {
+  lane(lane: LaneName): Pick<LaneOptions, "ready" | "failed" | "elsewhere" | "open"> {
     return {
-      transaction: () => (lane === "low" ? null : (this.#does.machine("low")?.status ?? null)),
       ready: (status) => this.#ready(lane, status),
       failed: () => {
         this.#failed[lane] = true;

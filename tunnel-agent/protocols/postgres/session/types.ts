@@ -76,8 +76,6 @@ export interface LaneOptions {
   ready(status: TransactionStatus): TransactionStatus | null;
   /** The client is told of an error. */
   failed(): void;
-  /** Of the transaction that the client is in, which may be open in the other one; null: this one's own. */
-  transaction(): TransactionStatus | null;
   /** The client is being served by the other one: a transaction that is open here is not idle. */
   elsewhere(): boolean;
   /** The other one has a transaction open, whose locks are kept while this one is waited for. */
