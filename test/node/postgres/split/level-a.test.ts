@@ -23,6 +23,8 @@ const email: DataClass = {
 const noUnmask: Rule = (action) => (action === "unmask" ? "deny" : "allow");
 
 let postgres: PostgresServer;
+/** Of the tests that change nothing of it: its catalogue is loaded once. */
+let common: Gateway | undefined;
 const gateways: Gateway[] = [];
 const clients: RawClient[] = [];
 beforeAll(async () => {
@@ -43,8 +45,12 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
   for (const gateway of gateways.splice(0)) await gateway.stop();
+  common?.recorder.clear();
 });
-afterAll(async () => await postgres.stop());
+afterAll(async () => {
+  await common?.stop();
+  await postgres.stop();
+});
 
 async function asOwner(sql: string): Promise<void> {
   const admin = await connectTo(postgres, "postgres");
@@ -56,14 +62,19 @@ const classes = {
   classes: [{ ...email, columns: ["users", "secured", "staff", "members"].map((table) => ({ ...email.columns[0]!, table })) }],
 };
 
-async function start(rule: Rule = noUnmask): Promise<{ client: RawClient; gateway: Gateway }> {
+/** A gateway that looks at the database as it is now. */
+async function anew(rule: Rule = noUnmask): Promise<Gateway> {
   const create: typeof createPostgresTarget = (config, deps) =>
     createPostgresTarget(config, {
       ...deps,
       credential: (reference) => ({ reference, read: async () => PASSWORDS[reference.replace("env:", "")] ?? "" }),
     });
-  const gateway = await startGateway({ postgres, config: logins, create, rule, masking: classes });
-  gateways.push(gateway);
+  return await startGateway({ postgres, config: logins, create, rule, masking: classes });
+}
+
+async function start(own?: Promise<Gateway>): Promise<{ client: RawClient; gateway: Gateway }> {
+  const gateway = (await own) ?? (common ??= await anew());
+  if (own !== undefined) gateways.push(gateway);
   const client = await RawClient.ready(gateway.port);
   clients.push(client);
   return { client, gateway };
@@ -150,7 +161,7 @@ describe("guarantee A", () => {
   });
 
   test("unmask: who may see a class gets its values, from the second login", async () => {
-    const { client, gateway } = await start(() => "allow");
+    const { client, gateway } = await start(anew(() => "allow"));
     expect(firstColumn(await client.query("select email from users where id = 1"))).toEqual([SENTINEL]);
     expect(gateway.recorder.commands[0]).toMatchObject({ login: "classified" });
     expect(byServer(await client.query("select id from users where email = 'x'"))).toBe(true);
@@ -175,7 +186,7 @@ describe("the second login adds nothing but masked columns", () => {
   });
 
   test("a statement that was prepared there does not outlive its class", async () => {
-    const { client, gateway } = await start();
+    const { client, gateway } = await start(anew());
     const { parse, bind, execute, sync } = serialize;
     client.send(parse({ name: "p", text: "select email from users where id = 1" }), sync());
     await client.until("Z");
@@ -191,8 +202,7 @@ describe("control: where the ordinary login may read a classified column, the ta
   const opened = async (sql: string, undo: string, then: (client: RawClient) => Promise<void>): Promise<void> => {
     await asOwner(sql);
     try {
-      const { client } = await start();
-      await then(client);
+      await then((await start(anew())).client);
     } finally {
       await asOwner(undo);
     }
