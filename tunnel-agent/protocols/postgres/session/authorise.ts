@@ -101,7 +101,7 @@ const OWN_TIMERS = "PG-51";
 const BARRIERS = new Set(["prepare", "deallocate", "declare-cursor", "close-cursor", "discard-all"]);
 
 /** What deciding needs of a session. */
-export type AuthoriserOptions = Pick<MachineOptions, "target" | "user" | "searchPath" | "analyse"> & {
+export type AuthoriserOptions = Pick<MachineOptions, "target" | "user" | "searchPath" | "analyse" | "lane"> & {
   readonly session: Pick<MachineOptions["session"], "plan" | "decideAll" | "policyVersion" | "maskText" | "digest" | "monotonic">;
 };
 
