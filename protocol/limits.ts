@@ -150,6 +150,8 @@ export const MAX_MASKED_ROW_BYTES = 16 * 1024 * 1024;
 // ── the catalogue of a target ──
 /** A target's catalogue is loaded anew after this, besides after every definition statement seen, ms. */
 export const CATALOGUE_REFRESH_MS = 5 * 60_000;
+/** While it is used, definitions are compared with those at the load as often as this, ms; for statements that read views, every time. */
+export const CATALOGUE_CONFIRM_MS = 5_000;
 /** One that could not be loaded anew for this long is not used any more, ms. */
 export const CATALOGUE_STALE_MS = 15 * 60_000;
 /** How long one load may take, ms. */

@@ -89,9 +89,10 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     cancel,
     session,
     holdSources: holdSources(target),
-    loadCatalogue: async () => {
+    loadCatalogue: async (need) => {
       // What went wrong is in the agent's log; the machine sees that there is none.
-      await target.catalogue.refresh(session.masking());
+      if (need === "load") await target.catalogue.refresh(session.masking());
+      else await target.catalogue.confirm(session.masking());
     },
     failed: (error) => session.log.error({ stream, err: error }, "fault in the session machine"),
     ...(turned === undefined ? {} : { turned }),

@@ -10,6 +10,7 @@ import { KILL_GRACE_MS } from "../../../protocol/limits.ts";
 import { HoldShell, type HoldShellOptions, type HoldSources } from "./hold-shell.ts";
 import type { SessionMachine } from "./session/machine.ts";
 import type { OwnAnswer, OwnQuery } from "./session/own-query.ts";
+import type { CatalogueNeed } from "./session/masking.ts";
 import type { SessionEvent } from "./session/types.ts";
 
 /** Bytes of the client that may wait for the backend before the client is not read any more. */
@@ -35,7 +36,7 @@ export interface RelayOptions {
   /** Cancels at the target; settles when the request was taken or cannot be. Never rejects. */
   readonly cancel: () => Promise<void>;
   /** Loads the catalogue; settles when that is done or cannot be. Never rejects. */
-  readonly loadCatalogue: () => Promise<void>;
+  readonly loadCatalogue: (need: CatalogueNeed) => Promise<void>;
   readonly session: HoldShellOptions["session"];
   readonly holdSources: HoldSources;
   /** A fault of our own, for the log. */
@@ -157,7 +158,7 @@ export class Relay {
           void this.#options.cancel().then(() => this.do(() => this.#options.machine.cancelDone()));
           break;
         case "load-catalogue":
-          void this.#options.loadCatalogue().then(() => this.do(() => this.#options.machine.catalogueLoaded()));
+          void this.#options.loadCatalogue(event.need).then(() => this.do(() => this.#options.machine.catalogueLoaded()));
           break;
         case "end":
           this.#close(event.reason, event.abandon);

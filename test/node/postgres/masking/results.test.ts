@@ -217,6 +217,17 @@ describe("PG-19 cursors", () => {
     expect(rowsOf(await sent(parse({ text: "execute q" }), bind({}), execute({})))).toEqual([["[email]"]]);
   });
 
+  test("PG-30 what stands at a cursor's row is not set to a classified value and returned", async () => {
+    await client.query("begin; declare c cursor for select id from users for update; fetch c");
+    const answer = await client.query("update users set name = email where current of c returning name");
+    expect(errorOf(answer)).toMatchObject({ C: "42501" });
+    expect(heard(answer)).not.toMatch(SENTINELS);
+    await client.query("rollback");
+    await client.query("prepare e as select email from users");
+    expect(errorOf(await client.query("create table copied as execute e"))).toMatchObject({ C: "42501" });
+    expect(errorOf(await client.query("explain (costs off, analyze) execute e"))).toMatchObject({ C: "42501" });
+  });
+
   test("a cursor that was opened under other rules is not read under these", async () => {
     const own = await world.gateway({ masking: { classes: [] } });
     const raw = await RawClient.ready(own.port);
@@ -277,6 +288,32 @@ describe("changes while a session lives", () => {
     expect(errorOf(await raw.query("drop view swapped; create view swapped as select id, email as name from users"))).toBeUndefined();
     raw.destroy();
     await client.query("drop view swapped");
+  });
+
+  test("PG-17 a view replaced past the gateway: its new definition counts for the next statement, and at the next Bind", async () => {
+    await world.direct("create view moving as select id, name from users");
+    const raw = await RawClient.ready(gateway.port);
+    const seeing = await RawClient.ready(open.port);
+    const sql = "select name from moving where id = 1";
+    raw.send(parse({ name: "m", text: sql }), bind({ statement: "m" }), execute({}), sync());
+    expect(rowsOf(await raw.until("Z"))).toEqual([["name 1"]]);
+    await world.direct("create or replace view moving as select id, email as name from users");
+    expect(heard(await seeing.query(sql))).toMatch(SENTINELS);
+    raw.send(bind({ statement: "m" }), execute({}), sync());
+    expect(rowsOf(await raw.until("Z"))).toEqual([["[email]"]]);
+    await world.direct("create or replace view moving as select id, lower(email) as name from users");
+    expect(errorOf(await raw.query(sql))).toMatchObject({ C: "42501" });
+    raw.send(bind({ statement: "m" }), execute({}), sync());
+    expect(errorOf(await raw.until("Z"))).toMatchObject({ C: "42501" });
+    await raw.query(`prepare mv as ${sql}`);
+    await world.direct("create or replace view moving as select id, name from users");
+    await raw.query(`prepare mv as ${sql}`);
+    expect(rowsOf(await raw.query("execute mv"))).toEqual([["name 1"]]);
+    await world.direct("create or replace view moving as select id, email as name from users");
+    expect(rowsOf(await raw.query("execute mv"))).toEqual([["[email]"]]);
+    raw.destroy();
+    seeing.destroy();
+    await world.direct("drop view moving");
   });
 
   test("PG-17 a table swapped past the gateway: nothing of it is shown, and the next session is right", async () => {

@@ -6,13 +6,20 @@
  * Guarantees: `current()` never answers with a catalogue that is known to be out of date, or too old, or of other rules;
  * a failed load leaves none in such a case, and then statements are refused.
  */
-import { CATALOGUE_IDLE_MS, CATALOGUE_LOAD_MS, CATALOGUE_REFRESH_MS, CATALOGUE_STALE_MS } from "../../../../protocol/limits.ts";
+import {
+  CATALOGUE_CONFIRM_MS,
+  CATALOGUE_IDLE_MS,
+  CATALOGUE_LOAD_MS,
+  CATALOGUE_REFRESH_MS,
+  CATALOGUE_STALE_MS,
+} from "../../../../protocol/limits.ts";
 import { err, ok, type Result } from "../../../../protocol/result.ts";
 import type { MaskingRules } from "../../../../policy/types.ts";
 import type { AnalyseSql, Effect } from "../sql/types.ts";
 import { createCatalogue } from "./create.ts";
 import { definitionsOf, type Definition } from "./definitions.ts";
 import { load, PREPARE_SIDE } from "./load.ts";
+import { DEFINITIONS_STAMP } from "./queries.ts";
 import type { Answer, SideConnection } from "./side.ts";
 import type { Catalogue, Classified } from "./types.ts";
 
@@ -36,6 +43,8 @@ export interface CatalogueKeeper {
   current(rules: MaskingRules): Catalogue | undefined;
   /** A catalogue of a load that began after this call. The error is a sentence for the agent's log. */
   refresh(rules: MaskingRules): Promise<Result<Catalogue, string>>;
+  /** Sees whether definitions are what they were when the catalogue was loaded, and loads it anew if they are not. */
+  confirm(rules: MaskingRules): Promise<void>;
   /** Something of the target's definitions has changed. */
   invalidate(): void;
   /** What now stands behind the names of these effects, as digests (PG-48). */
@@ -49,6 +58,8 @@ interface Kept {
   readonly catalogue: Catalogue;
   readonly rules: string;
   readonly loadedAt: number;
+  /** What DEFINITIONS_STAMP said before it was loaded. */
+  readonly stamp: string;
 }
 
 export function createKeeper(options: KeeperOptions): CatalogueKeeper {
@@ -70,6 +81,9 @@ class Keeper implements CatalogueKeeper {
   #users = 0;
   #printed: { readonly rules: MaskingRules; readonly text: string } | null = null;
   #closed = false;
+  #confirmedAt = 0;
+  #nextConfirm: Promise<void> | null = null;
+  #lastConfirm: Promise<void> = Promise.resolve();
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -81,7 +95,29 @@ class Keeper implements CatalogueKeeper {
     const age = this.#options.monotonic() - kept.loadedAt;
     if (age > CATALOGUE_STALE_MS) return undefined;
     if (age > CATALOGUE_REFRESH_MS) void this.refresh(rules);
+    else if (this.#options.monotonic() - this.#confirmedAt > CATALOGUE_CONFIRM_MS) void this.confirm(rules);
     return kept.catalogue;
+  }
+
+  confirm(rules: MaskingRules): Promise<void> {
+    // One that has not begun looks after this call, so it can be shared.
+    if (this.#nextConfirm !== null) return this.#nextConfirm;
+    const next = this.#lastConfirm.then(() => {
+      this.#nextConfirm = null;
+      return this.#confirm(rules);
+    });
+    this.#nextConfirm = next;
+    this.#lastConfirm = next;
+    return next;
+  }
+
+  async #confirm(rules: MaskingRules): Promise<void> {
+    this.#confirmedAt = this.#options.monotonic();
+    const kept = this.#kept;
+    const stamp = kept === null ? null : await this.#use(({ connection }) => stampOf(connection));
+    if (kept !== null && stamp?.ok === true && stamp.value === kept.stamp) return;
+    if (this.#kept === kept) this.#kept = null;
+    await this.refresh(rules);
   }
 
   refresh(rules: MaskingRules): Promise<Result<Catalogue, string>> {
@@ -127,18 +163,28 @@ class Keeper implements CatalogueKeeper {
     // Other rules, other classes: what the old ones called a column does not count any more.
     if (this.#rememberedFor !== text) this.#remembered = new Map();
     const remembered = this.#remembered;
-    const loaded = await this.#use(({ connection, serverMajor }) =>
-      load({ side: connection, analyse: this.#options.analyse, serverMajor, rules, remembered }),
-    );
+    const loaded = await this.#use(async ({ connection, serverMajor }) => {
+      const stamp = await stampOf(connection);
+      if (!stamp.ok) return stamp;
+      const all = await load({ side: connection, analyse: this.#options.analyse, serverMajor, rules, remembered });
+      return all.ok ? ok({ ...all.value, stamp: stamp.value }) : all;
+    });
+    this.#confirmedAt = loadedAt;
     if (!loaded.ok) {
       this.#options.failed(loaded.error);
       return loaded;
     }
     this.#version += 1;
-    const catalogue = createCatalogue({ ...loaded.value, version: this.#version, rules, remembered });
+    const catalogue = createCatalogue({
+      raw: loaded.value.raw,
+      definitions: loaded.value.definitions,
+      version: this.#version,
+      rules,
+      remembered,
+    });
     this.#remembered = catalogue.remember;
     this.#rememberedFor = text;
-    if (changes === this.#changes) this.#kept = { catalogue, rules: text, loadedAt };
+    if (changes === this.#changes) this.#kept = { catalogue, rules: text, loadedAt, stamp: loaded.value.stamp };
     return ok(catalogue);
   }
 
@@ -184,6 +230,11 @@ class Keeper implements CatalogueKeeper {
 async function closeWhenConnected(side: Promise<Result<Side, string>> | null): Promise<void> {
   const connected = await side;
   if (connected?.ok === true) connected.value.connection.close();
+}
+
+async function stampOf(connection: SideConnection): Promise<Result<string, string>> {
+  const answer = await connection.ask(DEFINITIONS_STAMP);
+  return answer.ok ? ok(answer.value[0]?.[0] ?? "") : answer;
 }
 
 /** A target that does not answer is given up, and its connection with it. */

@@ -131,3 +131,20 @@ export const ADDED_BUILTINS = `
 export const VOLATILE_BUILTINS = `
   SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p
    WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND p.provolatile = 'v'`;
+
+/**
+ * One text that is another after any change of what gives names their meaning and is seen in no result: rules (views among
+ * them), inheritance, policies, functions, names of relations. Row versions say it: nothing of them is written in place.
+ */
+export const DEFINITIONS_STAMP = `
+  SELECT pg_catalog.concat_ws('/',
+    (SELECT pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(ctid, xmin), 0)))
+       FROM pg_catalog.pg_rewrite WHERE oid >= ${FIRST_NORMAL_OID}),
+    (SELECT pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(ctid, xmin), 0)))
+       FROM pg_catalog.pg_inherits),
+    (SELECT pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(ctid, xmin), 0)))
+       FROM pg_catalog.pg_policy),
+    (SELECT pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(ctid, xmin), 0)))
+       FROM pg_catalog.pg_proc WHERE oid >= ${FIRST_NORMAL_OID}),
+    (SELECT pg_catalog.concat(pg_catalog.count(*), ':', pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.concat(oid, relname, relnamespace, relkind), 0)))
+       FROM pg_catalog.pg_class WHERE oid >= ${FIRST_NORMAL_OID} AND relkind IN ('r', 'v', 'm', 'p', 'f') AND relpersistence <> 't'))`;

@@ -24,7 +24,7 @@ import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
 import { MAX_KEPT_TEXT } from "../analysis.ts";
 import { withoutLiterals } from "./literals.ts";
 import { decideByPlan, plannedDigests, useOf, type PlanUse } from "./planned.ts";
-import type { Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
+import type { CatalogueNeed, Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
 import type { Named } from "./held-types.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions } from "./types.ts";
@@ -173,9 +173,9 @@ export class Authoriser {
     return verdict;
   }
 
-  /** Whether the catalogue has to be loaded before this is decided. */
-  mustLoad(subject: Subject): boolean {
-    return this.#masking.active && this.#masking.mustLoad(subject.statements, this.#schemasFor(subject));
+  /** What has to be known of the catalogue before this is decided; `planned`: it is planned or run right after. */
+  mustLoad(subject: Subject, planned = true): CatalogueNeed | null {
+    return this.#masking.active ? this.#masking.mustLoad(subject.statements, this.#schemasFor(subject), planned) : null;
   }
 
   /** The schemas that names of this subject may mean, those of its own SET search_path among them. */

@@ -13,7 +13,7 @@ import { MessageWriter } from "../codec/writer.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
 import { Authoriser, type Verdict } from "./authorise.ts";
 import { Holds } from "./hold.ts";
-import { SessionMasking } from "./masking.ts";
+import { SessionMasking, type CatalogueNeed } from "./masking.ts";
 import { Names, type TrackedPortal } from "./names.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Plans } from "./plans.ts";
@@ -218,11 +218,11 @@ export class Core {
     );
   }
 
-  /** Has the catalogue loaded, and then goes on with `then`. */
-  load(then: () => void): void {
+  /** Has the catalogue loaded or confirmed, and then goes on with `then`. */
+  load(need: CatalogueNeed, then: () => void): void {
     this.loading = then;
     this.#flushTarget();
-    this.#events.push({ type: "load-catalogue" });
+    this.#events.push({ type: "load-catalogue", need });
   }
 
   // ── recording ──

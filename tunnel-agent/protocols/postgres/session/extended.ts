@@ -68,7 +68,8 @@ export function onParse(core: Core, message: Parse, loaded = false): void {
   const known = core.authoriser.know(sql);
   if (!known.ok) return refuseRecorded(core, known.error, known.error.verdict, refuse, "parse");
   const { text, digest, analysed, subject } = known.value;
-  if (!loaded && core.authoriser.mustLoad(subject)) return core.load(() => onParse(core, message, true));
+  const need = loaded ? null : core.authoriser.mustLoad(subject, false);
+  if (need !== null) return core.load(need, () => onParse(core, message, true));
   const verdict = core.authoriser.decide(subject);
   // What needs consent is held at Bind, when its parameters are known; Parse runs nothing.
   if (verdict.decision.outcome === "deny" && verdict.refusal !== null)
@@ -89,9 +90,10 @@ export function onBind(core: Core, message: Bind, loaded = false): void {
   if (statement === undefined) return refuseExtended(core, unknownStatement(message.statement));
   const problem = nameProblem(core, message.portal, core.names.portals);
   if (problem !== null) return refuseExtended(core, problem);
-  if (!loaded && core.authoriser.mustLoad(statement.subject)) {
+  const need = loaded ? null : core.authoriser.mustLoad(statement.subject);
+  if (need !== null) {
     const kept = { ...message, parameters: message.parameters.map((parameter) => (parameter === null ? null : Buffer.from(parameter))) };
-    return core.load(() => onBind(core, kept, true));
+    return core.load(need, () => onBind(core, kept, true));
   }
   const { session } = core.options;
   const parameters = recordParameters(message, session.maskText);
@@ -198,7 +200,9 @@ export function onExecute(core: Core, name: string, maxRows: number, loaded = fa
   const portal = core.names.portals.get(name);
   if (portal === undefined) return refuseExtended(core, unknownPortal(name));
   const { statement } = portal;
-  if (!loaded && core.authoriser.mustLoad(statement.subject)) return core.load(() => onExecute(core, name, maxRows, true));
+  // Bind has planned it, unless it only names what is planned now.
+  const need = loaded ? null : core.authoriser.mustLoad(statement.subject, statement.subject.dynamic);
+  if (need !== null) return core.load(need, () => onExecute(core, name, maxRows, true));
   const consent = portal.bound?.consent ?? null;
   const verdict = core.authoriser.decide(statement.subject, consent?.groups);
   const sql = recorded(statement, portal.digest, portal.parameters);

@@ -220,9 +220,10 @@ export class Holds {
     const version = core.options.session.policyVersion();
     hold.checkAt = core.now + HOLD_RECHECK_MS;
     if (version === hold.policyVersion) return true;
-    if (!loaded && core.authoriser.mustLoad(hold.held.subject)) {
+    const need = loaded ? null : core.authoriser.mustLoad(hold.held.subject);
+    if (need !== null) {
       const { phase } = hold;
-      core.load(() => {
+      core.load(need, () => {
         if (this.#hold === hold && hold.phase === phase && this.#recheck(hold, true)) this.proceed();
       });
       return false;
@@ -347,9 +348,10 @@ export class Holds {
     const { asked, outcome } = confirming;
     if (!answer.ok) return this.#refuse(hold, words.unreadable);
     const core = this.#core;
-    if (!loaded && core.authoriser.mustLoad(hold.held.subject)) {
+    const need = loaded ? null : core.authoriser.mustLoad(hold.held.subject);
+    if (need !== null) {
       const { phase } = hold;
-      return core.load(() => {
+      return core.load(need, () => {
         // It may have ended meanwhile.
         if (this.#hold === hold && hold.phase === phase) this.#confirmed(hold, confirming, answer, true);
       });

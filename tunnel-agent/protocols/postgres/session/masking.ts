@@ -26,6 +26,9 @@ export interface CatalogueSource {
   changed(): void;
 }
 
+/** `load`: a newer one is needed. `confirm`: it has to be seen that it still holds. */
+export type CatalogueNeed = "load" | "confirm";
+
 export interface MaskingOptions {
   readonly source: CatalogueSource;
   /** What is done where nothing can be proven, with this catalogue as the session has it. */
@@ -60,6 +63,9 @@ interface Proof {
 const FRESH_MS = 2000;
 /** ms for which an `unmask` is repeated without asking again. */
 const UNMASK_TTL_MS = 1000;
+
+/** Objects below this OID are the server's own (FirstNormalObjectId). */
+const FIRST_USER_OID = 16_384;
 
 /** Statements that may do anything, so that nothing is known of the catalogue after them. */
 const OPAQUE = new Set(["CallStmt", "DoStmt"]);
@@ -150,12 +156,15 @@ export class SessionMasking {
     return this.#unmasked;
   }
 
-  /** Whether deciding these statements has to wait for the catalogue. `schemas` as in `decide`. */
-  mustLoad(statements: readonly Statement[], schemas: Schemas): boolean {
+  /** Whether deciding these statements has to wait for the catalogue, and what of it. `schemas` as in `decide`; `planned`: they are planned now. */
+  mustLoad(statements: readonly Statement[], schemas: Schemas, planned: boolean): CatalogueNeed | null {
     const view = this.view();
-    if (view === null || view?.catalogue === null) return false;
-    if (view === undefined) return true;
-    return this.#verdicts(statements, view, view.catalogue, schemas).some((some) => some.some(({ kind }) => kind === "unknown"));
+    if (view === null || view?.catalogue === null) return null;
+    if (view === undefined) return "load";
+    const { catalogue } = view;
+    const unknown = this.#verdicts(statements, view, catalogue, schemas).some((some) => some.some(({ kind }) => kind === "unknown"));
+    if (unknown) return "load";
+    return planned && catalogue.hasClasses && this.#readsViews(statements, catalogue, schemas) ? "confirm" : null;
   }
 
   /** What these statements come to; null where nothing is masked. */
@@ -209,6 +218,23 @@ export class SessionMasking {
         }
       }
       return verdicts;
+    });
+  }
+
+  /**
+   * Whether any of these statements is planned now and reads a view: its definition may have been replaced past the
+   * gateway, and neither names nor origins of its columns would show that (PG-17).
+   */
+  #readsViews(statements: readonly Statement[], catalogue: Catalogue, schemas: Schemas): boolean {
+    return statements.some(({ effects, session }) => {
+      const executed = session.flatMap((effect) =>
+        effect.kind === "execute" ? (this.#names.statements.get(effect.name)?.subject.statements ?? []) : [],
+      );
+      return [...effects, ...executed.flatMap((statement) => statement.effects)].some(
+        ({ object }) =>
+          object.type === "table" &&
+          catalogue.candidates(object.schema, object.name, schemas.path).some(({ kind, oid }) => kind === "v" && oid >= FIRST_USER_OID),
+      );
     });
   }
 

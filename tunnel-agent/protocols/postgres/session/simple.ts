@@ -20,7 +20,8 @@ export function onQuery(core: Core, sql: string, loaded = false): void {
     return;
   }
   const { text, digest, analysed, subject, controlsTransaction } = known.value;
-  if (!loaded && core.authoriser.mustLoad(subject)) return core.load(() => onQuery(core, sql, true));
+  const need = loaded ? null : core.authoriser.mustLoad(subject);
+  if (need !== null) return core.load(need, () => onQuery(core, sql, true));
   const verdict = core.authoriser.decide(subject);
   const sqlRecord = { text, digest, shape: analysed.shape };
   const run = (command: Command, allowed: Verdict): void => forwardQuery(core, sql, known.value, command, allowed);

@@ -11,7 +11,7 @@ import type { Refusal } from "../refusal.ts";
 import type { AnalysedSql, SqlRefusal, Statement } from "../sql/types.ts";
 import type { KnownSql } from "./authorise.ts";
 import type { Named } from "./held-types.ts";
-import type { MaskingOptions, SubjectMasking } from "./masking.ts";
+import type { CatalogueNeed, MaskingOptions, SubjectMasking } from "./masking.ts";
 import type { TrackedPortal, TrackedStatement } from "./names.ts";
 import type { Output } from "./results.ts";
 
@@ -21,8 +21,8 @@ export type SessionEvent =
   | { readonly type: "to-target"; readonly bytes: Buffer }
   /** Cancel what the backend is running; `cancelDone()` tells the machine when the target has taken the request. */
   | { readonly type: "cancel" }
-  /** Load the catalogue; `catalogueLoaded()` tells the machine when that was done, or could not be. */
-  | { readonly type: "load-catalogue" }
+  /** Load the catalogue, or only see whether it still holds; `catalogueLoaded()` tells the machine when that was done, or could not be. */
+  | { readonly type: "load-catalogue"; readonly need: CatalogueNeed }
   /** Read the definitions of what is named, and the plan of the statement `estimate` if there is one; `inspected()` takes the answer. */
   | {
       readonly type: "inspect";
