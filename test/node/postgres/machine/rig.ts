@@ -1,6 +1,7 @@
 /** A machine without sockets: what it says to either side, as bytes, and a clock that the test moves. */
+import type { MaskingRules } from "../../../../policy/types.ts";
 import { Limits } from "../../../../tunnel-agent/protocols/postgres/config.ts";
-import type { SessionEvent } from "../../../../tunnel-agent/protocols/postgres/session/types.ts";
+import type { MachineOptions, SessionEvent } from "../../../../tunnel-agent/protocols/postgres/session/types.ts";
 import { SessionMachine } from "../../../../tunnel-agent/protocols/postgres/session/machine.ts";
 import type { SessionApprovals } from "../../../../tunnel-agent/session.ts";
 import { loadSqlParser } from "../../../../tunnel-agent/protocols/postgres/sql/analyse.ts";
@@ -36,6 +37,15 @@ export function errorOf(bytes: Buffer): Record<string, string> | undefined {
   return error === undefined ? undefined : fieldsOf(error.body);
 }
 
+export interface RigOptions {
+  readonly rule?: Rule;
+  readonly limits?: Record<string, number>;
+  readonly approvals?: SessionApprovals;
+  /** Data classes of the target, and where its catalogue comes from. */
+  readonly rules?: MaskingRules;
+  readonly masking?: MachineOptions["masking"];
+}
+
 export class Rig {
   readonly machine: SessionMachine;
   readonly recorder: ReturnType<typeof testSession>["recorder"];
@@ -45,9 +55,12 @@ export class Rig {
   #client: Buffer[] = [];
   #target: Buffer[] = [];
 
-  constructor(options: { rule?: Rule; limits?: Record<string, number>; approvals?: SessionApprovals } = {}) {
-    const { approvals } = options;
-    const { session, recorder, setRule } = testSession(options.rule ?? allowAll, approvals === undefined ? {} : { approvals });
+  constructor(options: RigOptions = {}) {
+    const { approvals, rules } = options;
+    const { session, recorder, setRule } = testSession(options.rule ?? allowAll, {
+      ...(approvals === undefined ? {} : { approvals }),
+      ...(rules === undefined ? {} : { masking: rules }),
+    });
     this.recorder = recorder;
     this.setRule = setRule;
     this.machine = new SessionMachine({
@@ -59,6 +72,7 @@ export class Rig {
       database: "shop",
       limits: Limits.parse(options.limits ?? {}),
       recordResults: "none",
+      masking: options.masking,
       analyse: (sql) => analyse(sql, 18),
       poison: POISON,
     });
