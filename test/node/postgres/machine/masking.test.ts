@@ -56,7 +56,7 @@ function rig(): Rig & { changes: number; catalogue: Catalogue | undefined } {
           state.changes += 1;
         },
       },
-      unprovable: "refuse",
+      unprovable: () => "refuse",
     },
   });
   return Object.defineProperties(made, {
