@@ -12,7 +12,7 @@ import { parseSessionId } from "../../../protocol/ids.ts";
 import type { ClientAuth } from "../../../protocol/stream/control.ts";
 import { createPostgresTarget, PostgresTargetConfig } from "../../../tunnel-agent/protocols/postgres/index.ts";
 import { RecordingUnavailable, type EventOf, type SessionRecorder } from "../../../tunnel-agent/recording/recorder.ts";
-import type { SessionApprovals, SessionContext, SessionEndReason, TargetServer } from "../../../tunnel-agent/session.ts";
+import type { SessionApprovals, SessionPlan, SessionContext, SessionEndReason, TargetServer } from "../../../tunnel-agent/session.ts";
 import { ScriptedApprovals } from "./hold/scripted.ts";
 
 export const TARGET = "orders-db";
@@ -85,6 +85,8 @@ export interface GatewayOptions {
   readonly config?: Record<string, unknown>;
   readonly password?: string;
   readonly maskText?: (text: string) => string;
+  /** As `run --plan`. */
+  readonly plan?: SessionPlan;
   readonly masking?: MaskingRules;
   /** Makes the target, where a test needs another than agent.yaml can say. */
   readonly create?: typeof createPostgresTarget;
@@ -113,7 +115,13 @@ function decideAll(rule: Rule, needs: readonly { action: string; resource: Resou
 
 export function testSession(
   rule: Rule,
-  options: { signal?: AbortSignal; maskText?: (text: string) => string; masking?: MaskingRules; approvals?: SessionApprovals } = {},
+  options: {
+    signal?: AbortSignal;
+    maskText?: (text: string) => string;
+    masking?: MaskingRules;
+    approvals?: SessionApprovals;
+    plan?: SessionPlan;
+  } = {},
 ) {
   const recorder = new MemoryRecorder();
   let current = rule;
@@ -132,7 +140,7 @@ export function testSession(
     },
     recorder,
     approvals: options.approvals ?? new ScriptedApprovals(),
-    plan: undefined,
+    plan: options.plan,
     masking: () => masking,
     maskingKey: Buffer.alloc(32, 7),
     decideAll: (needs, approvals = []) => decideAll(current, needs, approvals),
@@ -170,6 +178,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Gatewa
     ...mask,
     ...masking,
     ...(options.approvals === undefined ? {} : { approvals: options.approvals }),
+    ...(options.plan === undefined ? {} : { plan: options.plan }),
   });
   const config = PostgresTargetConfig.parse({
     address: `127.0.0.1:${postgres?.port ?? 1}`,
