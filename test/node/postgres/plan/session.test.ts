@@ -2,7 +2,7 @@
  * A session that runs by a plan, against a real server: what is in the plan runs, in its order, as often as it is listed,
  * by simple and by extended protocol; everything else is refused, whatever policy says.
  */
-import { Client } from "pg";
+import type { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PlanLedger } from "../../../../tunnel-agent/plan-ledger.ts";
 import { statementDigest } from "../../../../tunnel-agent/protocols/postgres/statement-digest.ts";
