@@ -10,18 +10,11 @@
 import { printIdentifier, printResource } from "../../../../policy/resource.ts";
 import type { Decision, Resource } from "../../../../policy/types.ts";
 import { err, ok, unreachable, type Result } from "../../../../protocol/result.ts";
-import {
-  approvalRequired,
-  deniedByPolicy,
-  forbidden,
-  notAnalysed,
-  notByName,
-  unknownPortal,
-  unknownStatement,
-  type Refusal,
-} from "../refusal.ts";
+import { approvalRequired, deniedByPolicy, forbidden, notAnalysed, type Refusal } from "../refusal.ts";
 import type { AnalysedSql, Effect, PgObject, Statement } from "../sql/types.ts";
 import { MAX_KEPT_TEXT } from "../analysis.ts";
+import type { Catalogue } from "../catalogue/types.ts";
+import { effectsOfAll, StandIns } from "./effects.ts";
 import { withoutLiterals } from "./literals.ts";
 import { decideByPlan, plannedDigests, useOf, type PlanUse } from "./planned.ts";
 import type { CatalogueNeed, Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
@@ -51,6 +44,7 @@ export interface Subject {
     readonly schemas: number;
     readonly until: number;
     readonly view: View | null;
+    readonly catalogue: Catalogue | null;
     readonly verdict: Verdict;
   } | null;
 }
@@ -109,16 +103,18 @@ export class Authoriser {
   readonly #options: AuthoriserOptions;
   readonly #names: Names;
   readonly #masking: SessionMasking;
+  readonly #standIns: StandIns;
   readonly #known = new Map<string, KnownSql>();
   readonly #schemas = new Set<string>();
   readonly #paths: string[] = [];
   /** Grows with every schema that is added. */
   #schemasVersion = 0;
 
-  constructor(options: AuthoriserOptions, names: Names, masking: SessionMasking) {
+  constructor(options: AuthoriserOptions, names: Names, masking: SessionMasking, standIns = new StandIns(null, () => ({ classes: [] }))) {
     this.#options = options;
     this.#names = names;
     this.#masking = masking;
+    this.#standIns = standIns;
     this.addSchemas(options.searchPath);
   }
 
@@ -156,9 +152,11 @@ export class Authoriser {
     const now = session.monotonic();
     const { kept } = subject;
     const view = this.#masking.view();
+    const { catalogue } = this.#standIns;
     if (
       kept !== null &&
       kept.view === view &&
+      kept.catalogue === catalogue &&
       kept.policyVersion === policyVersion &&
       kept.schemas === this.#schemasVersion &&
       now < kept.until
@@ -167,14 +165,15 @@ export class Authoriser {
     }
     const verdict = this.#ask(subject, []);
     // Of a plan's statements one turn less is left each time.
-    if (!subject.dynamic && view !== undefined && session.plan === undefined) {
-      subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, view, verdict };
+    if (!subject.dynamic && view !== undefined && catalogue !== undefined && session.plan === undefined) {
+      subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, view, catalogue, verdict };
     }
     return verdict;
   }
 
   /** What has to be known of the catalogue before this is decided; `planned`: it is planned or run right after. */
   mustLoad(subject: Subject, planned = true): CatalogueNeed | null {
+    if (this.#standIns.lacking(subject.statements)) return "load";
     return this.#masking.active ? this.#masking.mustLoad(subject.statements, this.#schemasFor(subject), planned) : null;
   }
 
@@ -235,7 +234,7 @@ export class Authoriser {
   #ask(subject: Subject, approvals: readonly string[]): Verdict {
     const schemas = this.#schemasFor(subject);
     const paths = new Set(schemas.path);
-    const effects = this.#effects(subject);
+    const effects = effectsOfAll(subject.statements, this.#names, this.#standIns, schemas.path);
     if (!effects.ok) return denied([], effects.error, effects.error.message);
     const { needs, records, ambiguous } = this.#needs(effects.value, paths);
     const barred = subject.statements.find(({ forbidden }) => forbidden !== undefined && forbidden.hazard !== OWN_TIMERS)?.forbidden;
@@ -247,7 +246,7 @@ export class Authoriser {
       session.plan === undefined || use === undefined
         ? session.decideAll(needs, approvals)
         : decideByPlan(session.plan, use.value, subject.statements, approvals, (statements, consented) => {
-            const part = this.#effects(subjectOf(statements));
+            const part = effectsOfAll(statements, this.#names, this.#standIns, schemas.path);
             return part.ok
               ? session.decideAll(this.#needs(part.value, paths).needs, consented)
               : denied([], part.error, part.error.message).decision;
@@ -281,68 +280,15 @@ export class Authoriser {
 
   /** What a subject names, by its effects; those of names that are not known are left out, since it is refused. */
   named(subject: Subject): Named {
-    const effects = this.#effects(subject);
-    return { effects: effects.ok ? effects.value : [], searchPath: this.#schemasFor(subject).path };
+    const { path } = this.#schemasFor(subject);
+    const effects = effectsOfAll(subject.statements, this.#names, this.#standIns, path);
+    return { effects: effects.ok ? effects.value : [], searchPath: path };
   }
 
   /** The statements themselves, and what was prepared under the names that they run. */
   #running({ statements }: Subject): readonly Statement[] {
     const names = statements.flatMap(({ session }) => session.flatMap((effect) => (effect.kind === "execute" ? [effect.name] : [])));
     return [...statements, ...names.flatMap((name) => this.#names.statements.get(name)?.subject.statements ?? [])];
-  }
-
-  /** The statements' own effects, and those of the prepared statements and cursors that they name. */
-  #effects(subject: Subject): Result<readonly Effect[], Refusal> {
-    // What says nothing (`;`, a comment: drivers ask so whether the connection lives) needs what every statement needs.
-    const all: Effect[] = subject.statements.length === 0 ? [{ action: "pg:session", object: { type: "target" } }] : [];
-    /** Named earlier in the same text: not yet in the backend, and in force by the time that a later statement runs. */
-    const prepared = new Map<string, readonly Effect[]>();
-    const declared = new Map<string, readonly Effect[]>();
-    for (const statement of subject.statements) {
-      all.push(...statement.effects);
-      for (const effect of statement.session) {
-        switch (effect.kind) {
-          case "prepare":
-            prepared.set(effect.name, statement.effects);
-            break;
-          case "declare-cursor":
-            declared.set(effect.name, statement.effects);
-            break;
-          case "execute": {
-            const named = this.#named(
-              prepared.get(effect.name),
-              this.#names.statements.get(effect.name)?.subject,
-              unknownStatement(effect.name),
-            );
-            if (!named.ok) return named;
-            all.push(...named.value);
-            break;
-          }
-          case "use-cursor": {
-            const portal = this.#names.portals.get(effect.name)?.statement.subject;
-            const named = this.#named(declared.get(effect.name), portal, unknownPortal(effect.name));
-            if (!named.ok) return named;
-            all.push(...named.value);
-            break;
-          }
-          case "deallocate":
-          case "close-cursor":
-          case "discard-all":
-          case "transaction":
-          case "search-path":
-            break;
-        }
-      }
-    }
-    return ok(all);
-  }
-
-  /** What a name stands for: as this text sets it, and as it was before, in case the text's own statement fails. */
-  #named(here: readonly Effect[] | undefined, before: Subject | undefined, unknown: Refusal): Result<readonly Effect[], Refusal> {
-    if (before === undefined) return here === undefined ? err(unknown) : ok(here);
-    // Run by name, what such a statement does to the session would escape the one who reads only EXECUTE.
-    if (before.statements.some(({ session, copy }) => session.length > 0 || copy !== undefined)) return err(notByName);
-    return ok([...(here ?? []), ...before.statements.flatMap((statement) => statement.effects)]);
   }
 
   #needs(

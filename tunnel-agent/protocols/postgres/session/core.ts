@@ -12,6 +12,7 @@ import { writeBare, writeDescribe } from "../codec/frontend.ts";
 import { MessageWriter } from "../codec/writer.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
 import { Authoriser, type Verdict } from "./authorise.ts";
+import { StandIns } from "./effects.ts";
 import { Holds } from "./hold.ts";
 import { SessionMasking, type CatalogueNeed } from "./masking.ts";
 import { Names, type TrackedPortal } from "./names.ts";
@@ -90,7 +91,12 @@ export class Core {
     this.options = options;
     this.masking = new SessionMasking(options.masking, options.session, options.target, this.names);
     this.plans = new Plans(options.session.maskingKey);
-    this.authoriser = new Authoriser(options, this.names, this.masking);
+    this.authoriser = new Authoriser(
+      options,
+      this.names,
+      this.masking,
+      new StandIns(options.masking?.source ?? null, () => options.session.masking()),
+    );
     this.since = options.session.monotonic();
     this.outcomes = new Outcomes(options.session);
     this.holds = new Holds(this);
