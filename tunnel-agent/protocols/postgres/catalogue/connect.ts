@@ -1,6 +1,7 @@
 /**
  * The keeper of one target's catalogue, on a connection of the agent's own with the target's login.
  */
+import { Socket } from "node:net";
 import type { Logger } from "pino";
 import { err, ok, type Result } from "../../../../protocol/result.ts";
 import type { AnalyseSql } from "../sql/types.ts";
@@ -25,5 +26,7 @@ export function keepCatalogue(target: KeptTarget, analyse: AnalyseSql, log: Logg
 async function connectSide(target: Reachable): Promise<Result<Side, string>> {
   const backend = await reachForAgent(target, "catalogue");
   if ("why" in backend) return err(backend.why);
+  // Nobody waits for an idle one when the agent ends.
+  if (backend.socket instanceof Socket) backend.socket.unref();
   return ok({ connection: new SideConnection(backend.socket, backend.rest), serverMajor: serverMajor(backend) });
 }
