@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MASKED_SETUP } from "./masked.ts";
 import { quantile, type Path, type Row } from "./rows.ts";
 
 export interface Endpoint {
@@ -33,6 +34,9 @@ export const SETUP = (sizes: Sizes): string => `
   CREATE TABLE wide AS SELECT i AS id, md5(i::text) AS a, md5((i + 1)::text) AS b, 'customer-' || i AS name, i % 100 AS quantity,
     (i % 10000)::numeric / 100 AS price, timestamptz '2026-01-01' + i * interval '1 second' AS placed_at, (i % 7 = 0) AS paid
     FROM generate_series(1, ${sizes.copyRows}) i;
+  CREATE INDEX ON wide (id);
+  ${MASKED_SETUP}
+  CREATE TABLE arrivals (at timestamptz);
   VACUUM ANALYZE;`;
 
 const POINT_SELECT = "\\set id random(1, 10000)\nSELECT id, payload FROM points WHERE id = :id;\n";
@@ -73,10 +77,11 @@ async function pgbench(
   tools: Tools,
   endpoint: Endpoint,
   args: readonly string[],
+  script = POINT_SELECT,
 ): Promise<{ tps: number; connectMs: number; latencies: number[] }> {
   const directory = await mkdtemp(join(tmpdir(), "sallyport-bench-"));
   try {
-    await writeFile(join(directory, "point-select"), POINT_SELECT);
+    await writeFile(join(directory, "point-select"), script);
     const { stdout } = await execute(tools.pgbench, ["-n", "-f", "point-select", "-l", "--log-prefix=tx", ...args], endpoint.env, {
       keep: true,
       cwd: directory,
@@ -99,26 +104,33 @@ async function pgbench(
   }
 }
 
+export interface PointSelect {
+  readonly mode: "simple" | "prepared";
+  readonly clients: number;
+  readonly script?: string;
+  readonly name?: string;
+}
+
+export async function pointSelect(tools: Tools, endpoint: Endpoint, sizes: Sizes, what: PointSelect): Promise<Row[]> {
+  const { mode, clients, script, name = "point select" } = what;
+  const args = ["-M", mode, "-c", String(clients), "-j", "1", "-T", String(sizes.seconds)];
+  const { tps, latencies } = await pgbench(tools, endpoint, args, script);
+  const row = (metric: string, value: number, unit: string): Row => ({
+    case: `${name}, ${mode}, ${clients} client${clients > 1 ? "s" : ""}`,
+    path: endpoint.path,
+    metric,
+    value,
+    unit,
+  });
+  const rows = [row("statements/s", tps, "1/s")];
+  if (clients > 1) return rows;
+  return [...rows, row("latency p50", quantile(latencies, 0.5), "ms"), row("latency p99", quantile(latencies, 0.99), "ms")];
+}
+
 export async function pointSelects(tools: Tools, endpoint: Endpoint, sizes: Sizes): Promise<Row[]> {
   const rows: Row[] = [];
   for (const mode of ["simple", "prepared"] as const) {
-    for (const clients of [1, 8]) {
-      const { tps, latencies } = await pgbench(tools, endpoint, [
-        "-M",
-        mode,
-        "-c",
-        String(clients),
-        "-j",
-        "1",
-        "-T",
-        String(sizes.seconds),
-      ]);
-      const name = `point select, ${mode}, ${clients} client${clients > 1 ? "s" : ""}`;
-      rows.push({ case: name, path: endpoint.path, metric: "statements/s", value: tps, unit: "1/s" });
-      if (clients > 1) continue;
-      rows.push({ case: name, path: endpoint.path, metric: "latency p50", value: quantile(latencies, 0.5), unit: "ms" });
-      rows.push({ case: name, path: endpoint.path, metric: "latency p99", value: quantile(latencies, 0.99), unit: "ms" });
-    }
+    for (const clients of [1, 8]) rows.push(...(await pointSelect(tools, endpoint, sizes, { mode, clients })));
   }
   return rows;
 }

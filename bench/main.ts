@@ -76,6 +76,7 @@ log_level: error
 health: { listen: "127.0.0.1:0" }
 targets:
   - { name: bench-db, protocol: postgres, address: "${address}", database: postgres, user: ${direct.PGUSER}, password: env:BENCH_PASSWORD, tls: disable }
+  - { name: bench-masked, protocol: postgres, address: "${address}", database: postgres, user: ${direct.PGUSER}, password: env:BENCH_PASSWORD, tls: disable }
   - { name: bench-raw, protocol: tunnel, address: "${address}" }
 `,
   );
@@ -89,7 +90,19 @@ targets:
     agent.stdout.once("data", () => resolve());
     agent.once("exit", (code) => reject(new Error(`the agent ended with ${code}`)));
   });
-  const plan = { tools, sizes, rounds: Number(values.rounds), agentPid: agent.pid, resultBytes: values.quick ? 1e8 : 1e9, direct };
+  const approverToken = (): Promise<string> =>
+    mintDevToken({ directory, provider: "github", claims: ["repository_id=555555555", "repository_owner_id=4242"], now: Date.now() });
+  const votes = values.quick ? 3 : 40;
+  const voting = { gateway: gateway.origin, votes, tokens: await Promise.all(Array.from({ length: votes * 4 }, approverToken)) };
+  const plan = {
+    voting,
+    tools,
+    sizes,
+    rounds: Number(values.rounds),
+    agentPid: agent.pid,
+    resultBytes: values.quick ? 1e8 : 1e9,
+    direct,
+  };
   const token = await mintDevToken({
     directory,
     provider: "github",
@@ -99,7 +112,16 @@ targets:
   const { stdout } = await new Promise<{ stdout: string }>((resolve, reject) => {
     const child = spawn(
       process.execPath,
-      [join(root, "runner", "main.ts"), "run", "bench-db", "bench-raw", "--", process.execPath, join(root, "bench", "measure.ts")],
+      [
+        join(root, "runner", "main.ts"),
+        "run",
+        "bench-db",
+        "bench-masked",
+        "bench-raw",
+        "--",
+        process.execPath,
+        join(root, "bench", "measure.ts"),
+      ],
       {
         env: { ...process.env, SALLYPORT_GATEWAY: gateway.origin, SALLYPORT_TOKEN: token, SALLYPORT_BENCH_PLAN: JSON.stringify(plan) },
         stdio: ["ignore", "pipe", "inherit"],
