@@ -14,6 +14,7 @@ import { startDevGateway } from "../gateway.ts";
 import { serveActionsEndpoint } from "../issuer/actions.ts";
 import { startPostgres } from "../postgres.ts";
 import { untilToldToEnd } from "../signals.ts";
+import { startSlack } from "../slack.ts";
 import { mintDevToken } from "../token.ts";
 import { bad, bold, command, dim, good, heading, output, say, StepFailed } from "./narrate.ts";
 
@@ -38,6 +39,8 @@ const JOB = [
   "workflow=deploy",
   "actor=grace",
 ];
+/** As examples/shop/sallyport declares her. */
+const DANA = { team: "T0SHOP001", user: "U0DANA001" };
 const havePsql = spawnSync("psql", ["--version"]).status === 0;
 const cleanups: (() => Promise<void>)[] = [];
 
@@ -84,10 +87,12 @@ async function demo(): Promise<void> {
   const agentYaml = join(directory, "agent.yaml");
   await writeFile(agentYaml, (await readFile(agentYaml, "utf8")).replace("127.0.0.1:5432", `127.0.0.1:${postgres.port}`));
   const agentLog = join(directory, "agent.log");
+  const slack = await startSlack({ team: DANA.team });
+  cleanups.push(() => slack.stop());
   const gateway = await startDevGateway({
     directory,
     port: 0,
-    env: { ...process.env, SHOP_DB_PASSWORD: password },
+    env: { ...process.env, SHOP_DB_PASSWORD: password, SALLYPORT_SLACK_API: slack.api, SLACK_DBA: slack.secret },
     agentLog: createWriteStream(agentLog),
     version: "demo",
   });
@@ -95,6 +100,7 @@ async function demo(): Promise<void> {
   good(`the gateway (the real Worker in workerd, with Durable Objects, D1 and R2) at ${gateway.origin}`);
   good(`bundle ${gateway.bundle.version} published: identity orders-ci may read the shop and write orders`);
   good("an agent beside the database; it alone knows the database's password");
+  good("a stand-in for Slack, where dana of the group dba is asked for her consent");
 
   heading("A GitHub Actions job starts");
   const actions = await serveActionsEndpoint((audience) =>
@@ -115,6 +121,38 @@ async function demo(): Promise<void> {
     selected.code === 0 && selected.stdout.includes("Difference engine"),
     "allowed, and recorded before the database saw it",
     selected,
+  );
+
+  heading("It reads what it may not see");
+  const people = "SELECT name, email, phone, card FROM customers ORDER BY id";
+  command(`sallyport run orders-db -- psql -c '${people}'`);
+  const masked = await run([CLI, "run", "orders-db", "--", ...client(people)], job);
+  output(masked.stdout);
+  expectThat(
+    masked.code === 0 && masked.stdout.includes("Ada Lovelace") && !/ada@|7946|4111 1111/.test(masked.stdout),
+    "masked on the way: addresses keep their domain, cards their last four digits (masking.yaml)",
+    masked,
+  );
+  const prying = "SELECT name FROM customers WHERE card LIKE '4111%'";
+  command(`sallyport run orders-db -- psql -c "${prying}"`);
+  const pried = await run([CLI, "run", "orders-db", "--", ...client(prying)], job);
+  output(pried.stderr);
+  expectThat(pried.code === 1 && !pried.stdout.includes("Ada"), "refused: a question about a masked column is an answer too", pried);
+
+  heading("It changes a table: somebody has to consent");
+  const alter = "ALTER TABLE orders ADD COLUMN note text";
+  command(`sallyport run orders-db -- psql -c '${alter}'`);
+  const altering = run([CLI, "run", "orders-db", "--", ...client(alter)], job);
+  const message = await slack.message(({ text }) => text !== "", 30_000);
+  say("psql waits, and Slack shows dana the whole statement, who asks, and two buttons:");
+  output(message.text);
+  const pressed = await slack.press(gateway.origin, message, "approve", DANA);
+  const altered = await altering;
+  output(altered.stderr + altered.stdout);
+  expectThat(
+    pressed === 200 && altered.code === 0 && altered.stderr.includes("held") && altered.stdout.includes("ALTER TABLE"),
+    "held in the live session, approved by dana, run: the job noticed nothing but the time",
+    altered,
   );
 
   heading("It tries to destroy the database");
@@ -169,6 +207,12 @@ async function demo(): Promise<void> {
      export SALLYPORT_TOKEN=$(npm run --silent sallyport -- dev token --config ${directory} --provider oidc --claim sub=00u1ops)
      npm run --silent sallyport -- sessions list
 
+   As dana, who consents: let the job run an ALTER TABLE in the first terminal, and in another
+     export SALLYPORT_GATEWAY=${gateway.origin}
+     dana() { SALLYPORT_TOKEN=$(npm run --silent sallyport -- dev token --config ${directory} --provider oidc --claim sub=00u2dana) npm run --silent sallyport -- approvals "$@"; }
+     dana list --state pending
+     dana approve ID
+
    The bundle is in ${join(directory, "sallyport")}, the agent's log in ${agentLog}.
 `);
   await untilToldToEnd();
@@ -201,6 +245,8 @@ async function createShop(port: number, superuser: { user: string; password: str
   const shop = await connect("shop");
   await shop.query(await readFile(join(root, "examples", "shop", "shop.sql"), "utf8"));
   await shop.query("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO sallyport");
+  // Only a table's owner may alter it.
+  await shop.query("ALTER TABLE orders OWNER TO sallyport");
   await shop.end();
 }
 
