@@ -92,7 +92,7 @@ async function seed(postgres: PostgresServer, password: string): Promise<void> {
   const shop = await connectTo(postgres, "shop");
   await shop.query(await readFile(join(root, "examples", "shop", "shop.sql"), "utf8"));
   await shop.query(
-    `GRANT ALL ON SCHEMA public TO ${ROLE}; GRANT ALL ON ALL TABLES IN SCHEMA public TO ${ROLE}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ${ROLE}`,
+    `GRANT ALL ON SCHEMA public TO ${ROLE}; GRANT ALL ON ALL TABLES IN SCHEMA public TO ${ROLE}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ${ROLE}; ALTER TABLE orders OWNER TO ${ROLE}`,
   );
   await shop.end();
 }
