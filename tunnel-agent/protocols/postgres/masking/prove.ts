@@ -141,13 +141,14 @@ class Prover implements Relations {
   }
 
   /**
-   * A plan names columns and prints constants of the text itself. That of a projection says nothing of values but what is
-   * left open anyway: numbers of rows and average widths. SERIALIZE counts the very bytes.
+   * A plan prints the average width of what each node returns, and SERIALIZE counts the very bytes: of a table that was made
+   * small before, that is the length of a value.
    */
   #explain({ inner, measures }: Sketch & { kind: "explain" }): MaskingVerdict {
     const verdict = this.sketch(inner);
     if (verdict.kind !== "projection") return verdict;
-    return measures ? unprovable("PG-39", "EXPLAIN (SERIALIZE) tells the length of classified values", []) : UNTOUCHED;
+    const what = measures ? "EXPLAIN (SERIALIZE) counts the bytes" : "EXPLAIN prints the average width";
+    return unprovable("PG-39", `${what} of classified columns; leave them out of what is explained`, []);
   }
 
   #copies(what: string, query: Query): MaskingVerdict {
