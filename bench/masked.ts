@@ -2,21 +2,9 @@
  * Rows of a result with 0, 1, 2 and 4 of 8 columns masked (bench/site/sallyport/masking.yaml), text and binary, beside the
  * same rows direct and through the bare tunnel, which mask nothing; and the prepared point select of a masked column.
  */
-import { pointSelect, type Endpoint, type Sizes, type Tools } from "./cases.ts";
+import { pointSelect, VIEWS, type Endpoint, type Sizes, type Tools } from "./cases.ts";
 import { drain } from "./drain.ts";
 import type { Row } from "./rows.ts";
-
-/** Views of one table: each is classified in its own way. */
-const VIEWS = [
-  { masked: 0, name: "wide" },
-  { masked: 1, name: "wide_one" },
-  { masked: 2, name: "wide_two" },
-  { masked: 4, name: "wide_four" },
-] as const;
-
-export const MASKED_SETUP = VIEWS.filter(({ masked }) => masked > 0)
-  .map(({ name }) => `CREATE VIEW ${name} AS SELECT * FROM wide;`)
-  .join("\n");
 
 export async function maskedRows(_tools: Tools, endpoint: Endpoint, sizes: Sizes): Promise<Row[]> {
   const rows: Row[] = [];
