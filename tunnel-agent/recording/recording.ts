@@ -3,8 +3,8 @@
  * agent's core adds (start, policy changes, faults, end, seal). Cuts the log into segments, each ending in a signed
  * checkpoint, and offers them for upload about a second after their first event, so that commands are searchable soon.
  *
- * Guarantees: an event is in the spool when its method returns, but for an outcome, which is there before the next event
- * and within the turn of the event loop: the answer need not wait for it, and if the process dies in between, recovery
+ * Guarantees: an event is in the spool when its method returns, but for outcomes and results, which are there before the
+ * next event and within the turn of the event loop: the answer need not wait for it, and if the process dies in between, recovery
  * says `unknown`. Nothing follows the seal. When the end cannot be written (full disk), `end` says so and may be called
  * again; the next start of the agent recovers what is left.
  */
@@ -59,8 +59,8 @@ export class SessionRecording implements SessionRecorder {
   #commands = 0;
   /** Commands that were recorded and have no outcome yet, with the outcome to give when none comes. */
   readonly #open = new Map<number, "unknown" | "refused">();
-  /** Outcomes that are still to be written, in order. */
-  readonly #due: { readonly event: EventOf<"outcome">; readonly at: number }[] = [];
+  /** Outcomes and results that are still to be written, in order. */
+  readonly #due: { readonly event: Extract<NewEvent, { type: "outcome" | "result" }>; readonly at: number }[] = [];
   #soon: NodeJS.Immediate | undefined;
   #segments = 0;
   #segmentStart: number;
@@ -102,8 +102,13 @@ export class SessionRecording implements SessionRecorder {
 
   outcome(event: EventOf<"outcome">): void {
     if (this.#ended) throw new RecordingUnavailable("the recording has ended");
-    this.#due.push({ event, at: this.#o.now() });
     this.#open.delete(event.command);
+    this.#later({ type: "outcome", ...event });
+  }
+
+  /** The answer is on its way before this is written. */
+  #later(event: Extract<NewEvent, { type: "outcome" | "result" }>): void {
+    this.#due.push({ event, at: this.#o.now() });
     this.#soon ??= setImmediate(() => {
       this.#soon = undefined;
       try {
@@ -120,13 +125,23 @@ export class SessionRecording implements SessionRecorder {
   }
 
   result(event: EventOf<"result">): void {
-    if (!this.#ended) this.#write({ type: "result", ...event }, "new", false);
+    if (!this.#ended) this.#later({ type: "result", ...event });
   }
 
   #settle(): void {
     for (let due = this.#due[0]; due !== undefined; due = this.#due[0]) {
-      this.#put({ type: "outcome", ...due.event }, "closing", false, due.at);
+      if (due.event.type === "outcome") this.#put(due.event, "closing", false, due.at);
+      else this.#putIfRoom(due.event, due.at);
       this.#due.shift();
+    }
+  }
+
+  /** A result is a view for people: where the spool is short of space it is left out, and nothing stops for it. */
+  #putIfRoom(event: NewEvent, at: number): void {
+    try {
+      this.#put(event, "new", false, at);
+    } catch (error) {
+      if (!(error instanceof RecordingUnavailable)) throw error;
     }
   }
 

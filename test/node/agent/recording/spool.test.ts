@@ -115,6 +115,22 @@ describe("segments", () => {
   });
 });
 
+test("a result stands before the outcome of its command, and both before the next event", () => {
+  const session = newSession();
+  const recording = b.begin(session);
+  const number = recording.command(command("select 1"));
+  recording.result({ command: number, columns: [{ name: "n", type: "integer" }], rows: [["1"]], truncated: false });
+  recording.outcome({ command: number, status: "ok" });
+  recording.command(command("select 2"));
+  const types = b
+    .log(session)
+    .toString()
+    .trimEnd()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { type: string }).type);
+  expect(types.slice(-4)).toEqual(["command", "result", "outcome", "command"]);
+});
+
 describe("the spool's cap", () => {
   test("refuses commands and sessions, lets begun work end in a seal, and takes new work once there is room", () => {
     b.remove();
@@ -133,10 +149,14 @@ describe("the spool's cap", () => {
     const size = b.spool.bytes;
     expect(size).toBeLessThanOrEqual(20_000);
     expect(() => b.begin(newSession())).toThrow("the spool holds its limit of 20000 bytes");
+    // A result is left out where there is no room; the outcome after it is not.
+    recording.result({ command: 1, columns: [{ name: "kept", type: "text" }], rows: [["y".repeat(2000)]], truncated: false });
     recording.outcome({ command: 1, status: "ok" });
     recording.end({ code: "session_closed", message: "The session ended." });
     expect(verifyLog(b.log(session), session)).toMatchObject({ ok: true });
     expect(b.spool.bytes).toBe(b.log(session).length);
+    expect(b.log(session).toString()).not.toContain("yyy");
+    expect(b.log(session).toString()).toContain('"outcome"');
     b.spool.remove(session);
     expect(b.spool.bytes).toBe(0);
     b.begin(newSession()).command(command("select 1"));
