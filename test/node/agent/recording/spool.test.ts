@@ -124,7 +124,6 @@ test("a result stands before the outcome of its command, and both before the nex
   recording.command(command("select 2"));
   const types = b
     .log(session)
-    .toString()
     .trimEnd()
     .split("\n")
     .map((line) => (JSON.parse(line) as { type: string }).type);
@@ -155,8 +154,8 @@ describe("the spool's cap", () => {
     recording.end({ code: "session_closed", message: "The session ended." });
     expect(verifyLog(b.log(session), session)).toMatchObject({ ok: true });
     expect(b.spool.bytes).toBe(b.log(session).length);
-    expect(b.log(session).toString()).not.toContain("yyy");
-    expect(b.log(session).toString()).toContain('"outcome"');
+    expect(b.log(session)).not.toContain("yyy");
+    expect(b.log(session)).toContain('"outcome"');
     b.spool.remove(session);
     expect(b.spool.bytes).toBe(0);
     b.begin(newSession()).command(command("select 1"));
