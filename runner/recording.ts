@@ -45,9 +45,10 @@ function transcript(event: RecordingEvent): string | undefined {
     case "command": {
       const by = event.approval === undefined ? "" : `, ${event.decision === "allow" ? "by" : "waits for"} approval ${event.approval}`;
       const verdict = event.decision === "allow" ? `allow${by}` : `${event.decision}: ${event.reason ?? ""}${by}`;
+      const login = event.login === undefined ? "" : `, ${event.login} login`;
       const parameters =
         event.parameters === undefined || event.parameters.length === 0 ? "" : `\n   with ${JSON.stringify(event.parameters)}`;
-      return `${at} #${event.command} [${event.stream}] ${verdict} (${event.policies.join(", ") || "no policy"})\n${event.text.replace(/^/gm, "   ")}${parameters}`;
+      return `${at} #${event.command} [${event.stream}] ${verdict} (${event.policies.join(", ") || "no policy"}${login})\n${event.text.replace(/^/gm, "   ")}${parameters}`;
     }
     case "outcome": {
       const rows = event.rows === undefined ? "" : `, ${event.rows} row(s)`;

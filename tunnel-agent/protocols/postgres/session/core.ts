@@ -174,6 +174,11 @@ export class Core {
     return this.#queue.length === 0;
   }
 
+  /** How often the client is yet to hear ReadyForQuery. */
+  get readyDue(): number {
+    return this.#queue.filter((expected) => expected.kind === "query" || (expected.kind === "sync" && expected.own !== true)).length;
+  }
+
   get front(): Expected | undefined {
     return this.#queue[0];
   }

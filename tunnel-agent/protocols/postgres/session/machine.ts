@@ -52,6 +52,11 @@ export class SessionMachine {
     return this.#core.idle && !this.amid && !this.waits && this.#core.copyIn === null;
   }
 
+  /** How often the client is yet to hear ReadyForQuery. */
+  get readyDue(): number {
+    return this.#core.readyDue;
+  }
+
   /** The client has begun a pipeline here and not ended it. */
   get amid(): boolean {
     return this.#core.segmentSince !== null || this.#core.discarding;

@@ -23,7 +23,7 @@ import type { SessionMachine } from "./machine.ts";
 import { Destinations, refusedMixture, type Destination, type LaneName, type Route, type TextFacts } from "./split-route.ts";
 import type { LaneOptions } from "./types.ts";
 
-export type LaneMachine = Pick<SessionMachine, "status" | "quiet" | "amid" | "discarding" | "waits" | "names" | "ended">;
+export type LaneMachine = Pick<SessionMachine, "status" | "quiet" | "amid" | "discarding" | "waits" | "names" | "ended" | "readyDue">;
 
 export interface SplitActions {
   machine(lane: LaneName): LaneMachine | null;
@@ -79,8 +79,8 @@ export class SplitFront implements FrameHandler {
   /** A message that waits for its lane; none is read after it. */
   #held: Held | null = null;
   #waiting: "nothing" | "high lane" | "catalogue" = "nothing";
-  /** A Sync of our own is on its way. */
-  #between = false;
+  /** A Sync of our own is on its way, behind so many for which the client is to hear ReadyForQuery. */
+  #between: { before: number } | null = null;
   /** An error went to the client since the lane's last ReadyForQuery. */
   readonly #failed = { low: false, high: false };
   /** The high lane failed amid a transaction of the low one, which is to fail too before the client hears that it is ready. */
@@ -168,7 +168,7 @@ export class SplitFront implements FrameHandler {
   // ── what the machines ask ──
 
   #ready(lane: LaneName, status: TransactionStatus): TransactionStatus | null {
-    if (this.#between) return null;
+    if (this.#between !== null && this.#between.before-- === 0) return null;
     const failed = this.#failed[lane];
     this.#failed[lane] = false;
     if (lane === "low") return status;
@@ -210,7 +210,7 @@ export class SplitFront implements FrameHandler {
       return;
     }
     const { destination } = held;
-    if (from.discarding && !this.#between)
+    if (from.discarding && this.#between === null)
       return this.#turn(this.#current, { ...held, destination: this.#destinations.here(this.#current) });
     if (destination.kind === "unknown") {
       this.#waiting = "catalogue";
@@ -218,10 +218,10 @@ export class SplitFront implements FrameHandler {
     }
     const lane = destination.kind === "lane" ? destination.lane : "low";
     if (!this.#isHere(destination)) {
-      if (from.amid && !this.#between) return this.#leave(held, lane);
+      if (from.amid && this.#between === null) return this.#leave(held, lane);
       if (!from.quiet) return;
     }
-    if (this.#between && this.#fell(held)) return;
+    if (this.#between !== null && this.#fell(held)) return;
     if (lane === "high" && this.#does.machine("low")?.status === "E") return this.#inFailed(held);
     if (this.#mustPrepare(destination)) {
       this.#waiting = "high lane";
@@ -255,13 +255,13 @@ export class SplitFront implements FrameHandler {
       this.#held = null;
       return this.#refuse(held.destination, refusedMixture);
     }
-    this.#between = true;
+    this.#between = { before: this.#does.machine(this.#current)?.readyDue ?? 0 };
     this.#does.deliver(this.#current, SYNC);
   }
 
   /** Our own Sync was answered. True when the part that it ended had failed: then the rest of the pipeline is skipped. */
   #fell({ destination }: Held): boolean {
-    this.#between = false;
+    this.#between = null;
     this.#steps++;
     const lane = this.#current;
     const failed = this.#failed[lane];
