@@ -3,7 +3,7 @@
  * each Sync and Query, the status that its own transaction would have, and at the end exactly the rows whose commit it
  * was told of.
  */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startPostgres, type PostgresServer } from "../../../support/postgres.ts";
 import { errorOf, firstColumn, RawClient, serialize, statusOf, type Message } from "../raw-client.ts";
