@@ -145,7 +145,7 @@ async function demo(): Promise<void> {
   const altering = run([CLI, "run", "orders-db", "--", ...client(alter)], job);
   const message = await slack.message(({ text }) => text !== "", 30_000);
   say("psql waits, and Slack shows dana the whole statement, who asks, and two buttons:");
-  output(message.text);
+  output([message.text, ...commandShown(message.blocks)].join("\n"));
   const pressed = await slack.press(gateway.origin, message, "approve", DANA);
   const altered = await altering;
   output(altered.stderr + altered.stdout);
@@ -216,6 +216,20 @@ async function demo(): Promise<void> {
    The bundle is in ${join(directory, "sallyport")}, the agent's log in ${agentLog}.
 `);
   await untilToldToEnd();
+}
+
+/** What the message shows literally: the statement, and what its names depend on. */
+function commandShown(blocks: readonly Readonly<Record<string, unknown>>[]): string[] {
+  const texts: string[] = [];
+  const walk = (value: unknown): void => {
+    if (Array.isArray(value)) value.forEach(walk);
+    else if (typeof value === "object" && value !== null) {
+      if ("type" in value && value.type === "text" && "text" in value && typeof value.text === "string") texts.push(value.text);
+      Object.values(value).forEach(walk);
+    }
+  };
+  walk(blocks.filter((block) => block["type"] === "rich_text"));
+  return texts.flatMap((text) => text.split("\n")).map((line) => `  ${line}`);
 }
 
 /** The record reaches the index within a second or so of the command. */

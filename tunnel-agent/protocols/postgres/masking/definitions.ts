@@ -13,11 +13,11 @@ export function definitionTouches(
   fresh: boolean,
 ): void {
   if (everything !== undefined)
-    lineage.touches.push({ hazard: "PG-29", sentence: `used every table, and ${everything}`, classes: [], output: null });
+    lineage.touches.push({ hazard: "PG-29", sentence: `uses every table, and ${everything}`, classes: [], output: null });
   for (const schema of schemas) {
     const found = catalogue.relationsIn(schema).find(({ oid }) => catalogue.touchesClasses(oid));
     if (found === undefined) continue;
-    const sentence = `used the schema ${schema}, which has classified columns (${found.name}), and rules for masking go by names`;
+    const sentence = `uses the schema ${schema}, which has classified columns (${found.name}), and rules for masking go by names`;
     lineage.touches.push({ hazard: "PG-32", sentence, classes: [], output: null });
   }
   const isNew = new Set(added);
@@ -35,7 +35,7 @@ export function definitionTouches(
         const classes = classesOf(taint);
         lineage.touches.push({
           hazard: "PG-29",
-          sentence: `used the column ${name} (class ${classes.join(", ")}): ${what}`,
+          sentence: `uses the column ${name} (class ${classes.join(", ")}): ${what}`,
           classes,
           output: null,
         });

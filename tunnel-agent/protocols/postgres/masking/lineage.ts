@@ -57,10 +57,10 @@ interface Place {
 /** The server's own limit on the outputs of a query (MaxTupleAttributeNumber). */
 const MAX_OUTPUTS = 1664;
 const UNNAMED = "";
-const COMPUTED = { hazard: "PG-31", what: "computed with" };
-const RETURNED = { hazard: "PG-30", what: "returned, from a statement that writes," };
-const DECIDES = { hazard: "PG-34", what: "used to filter, sort, group or join by", output: null };
-const HANDED_ON = { hazard: "PG-31", what: "handed on by a subquery, a WITH query or a set operation", output: null };
+const COMPUTED = { hazard: "PG-31", what: "computes with" };
+const RETURNED = { hazard: "PG-30", what: "writes, and returns" };
+const DECIDES = { hazard: "PG-34", what: "filters, sorts, groups or joins by", output: null };
+const HANDED_ON = { hazard: "PG-31", what: "hands on, by a subquery, a WITH query or a set operation,", output: null };
 
 export const classesOf = (taint: Classified): readonly string[] => (taint.kind === "class" ? [taint.class] : taint.from);
 
@@ -86,7 +86,7 @@ export class Lineage {
   within(relation: QualifiedName, added: readonly string[], reads: Reads, hazard: string): void {
     const item = this.#target(relation, undefined, false);
     const more: Item = { alias: undefined, relation: undefined, columns: added.map(clean), open: false, system: false };
-    this.#reads(reads, { items: [item, more], parent: null }, null, { hazard, what: "used in a definition with", output: null });
+    this.#reads(reads, { items: [item, more], parent: null }, null, { hazard, what: "uses in a definition", output: null });
   }
 
   #query(query: Query, scope: Scope | null, tables: Tables | null, use: Use): Outputs {
@@ -138,7 +138,7 @@ export class Lineage {
     for (const key of query.keys) this.#key(key, outputs, scope);
     const tainted = outputs.columns.filter(({ taint }) => taint !== undefined);
     if (query.gathers !== undefined && tainted.length > 0) {
-      this.#touchAll(tainted, { hazard: "PG-34", what: `under ${query.gathers}:`, output: null });
+      this.#touchAll(tainted, { hazard: "PG-34", what: `uses under ${query.gathers}`, output: null });
     }
     if (use === "inner") this.#touchAll(tainted, HANDED_ON);
     return outputs;
@@ -178,18 +178,18 @@ export class Lineage {
   #change(query: ChangeQuery, outer: Scope | null, tables: Tables | null): Outputs {
     if (query.source !== undefined) {
       const { columns } = this.#query(query.source, outer, tables, "top");
-      this.#touchAll(columns, { hazard: "PG-29", what: "copied from", output: null });
+      this.#touchAll(columns, { hazard: "PG-29", what: "copies", output: null });
     }
     const silent = query.outputs.length + query.reads.mentions.length === 0 && !query.anyConflict;
     const target = this.#target(query.relation, query.alias, silent);
     const from = this.#fromList(query.from, outer, tables);
     const rows = query.rows.map((alias): Item => ({ ...target, alias, relation: undefined }));
     const scope: Scope = { items: [target, ...from.items, ...rows], parent: outer };
-    this.#reads(query.reads, scope, tables, { hazard: "PG-30", what: "used to choose or to compute what is written, by", output: null });
+    this.#reads(query.reads, scope, tables, { hazard: "PG-30", what: "chooses or computes what it writes by", output: null });
     if (query.anyConflict)
       this.#touchAll(target.columns, {
         hazard: "PG-34",
-        what: "perhaps decisive for ON CONFLICT, whose columns are not named:",
+        what: "may decide ON CONFLICT, whose columns are not named, by",
         output: null,
       });
     const star = { columns: [...target.columns, ...from.columns], open: target.open || from.open };

@@ -170,7 +170,7 @@ class Prover implements Relations {
   }
 }
 
-const sentenceOf = ({ sentence }: Touch): string => `the statement has ${sentence}`.replace("the statement has used", "the statement uses");
+const sentenceOf = ({ sentence }: Touch): string => `the statement ${sentence}`;
 
 function ambiguous(relation: QualifiedName, found: readonly Relation[], catalogue: Catalogue): MaskingVerdict {
   if (!found.some(({ oid }) => catalogue.touchesClasses(oid))) return UNTOUCHED;

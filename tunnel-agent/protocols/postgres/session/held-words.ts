@@ -13,6 +13,9 @@ import { approvalRequired, refusalFields, SQLSTATE, type Refusal } from "../refu
 const WARNING = "01000";
 
 /** `dba`, `2 of dba and sre`. */
+/** A reason of the bundle is somebody's own sentence, with or without its full stop. */
+const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+
 const groupsOf = ({ approvals }: Decision): string =>
   approvals.map(({ group, min }) => (min > 1 ? `${min} of ${group}` : group)).join(" and ");
 
@@ -31,7 +34,7 @@ export function notice(approval: ApprovalId, url: string, decision: Decision, wa
   const fields = refusalFields("ERROR", {
     code: SQLSTATE.insufficient_privilege,
     message: `sallyport: held for approval ${approval}: ${url}`,
-    detail: `It needs the approval of ${groupsOf(decision)}: ${decision.reason}.${so} Votes are taken for ${duration(left)} more.`,
+    detail: `It needs the approval of ${groupsOf(decision)}: ${sentence(decision.reason)}${so} Votes are taken for ${duration(left)} more.`,
     hint: "It runs once it is approved. Cancel the statement to withdraw the request.",
   });
   const out = new Map(fields);
@@ -77,7 +80,7 @@ export const notAsked = (code: ErrorCode, message: string): Refusal =>
 export const later = (approval: ApprovalId, url: string, decision: Decision): Refusal => ({
   ...approvalRequired(decision),
   message: `sallyport: approval required: ${approval} was requested: ${url}`,
-  detail: `It needs the approval of ${groupsOf(decision)}: ${decision.reason}.`,
+  detail: `It needs the approval of ${groupsOf(decision)}: ${sentence(decision.reason)}`,
   hint: "Once it is approved, the same pipeline can run the same statement once.",
 });
 
