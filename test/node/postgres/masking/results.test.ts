@@ -251,6 +251,36 @@ describe("changes while a session lives", () => {
     raw.destroy();
   });
 
+  test("what is seen by unmask alone is not recorded; the rest is", async () => {
+    const own = await world.gateway({ rule: unmasking("email") });
+    const raw = await RawClient.ready(own.port);
+    expect(heard(await raw.query("select email from users where id = 1"))).toMatch(SENTINELS);
+    expect(heard(await raw.query("copy (select email from users) to stdout"))).toMatch(SENTINELS);
+    await raw.query("prepare q as select email from users");
+    expect(heard(await raw.query("execute q"))).toMatch(SENTINELS);
+    expect(own.recorder.results).toEqual([]);
+    await raw.query("select id from users where id = 1");
+    expect(own.recorder.results).toMatchObject([{ rows: [["1"]] }]);
+    raw.destroy();
+    const all = await RawClient.ready(open.port);
+    open.recorder.results.length = 0;
+    expect(heard(await all.query("select lower(email) from users"))).toMatch(SENTINELS);
+    expect(JSON.stringify(open.recorder.results)).not.toMatch(SENTINELS);
+    all.destroy();
+  });
+
+  test("where rules name nothing that exists, new tables are read in their own transaction", async () => {
+    const own = await world.gateway({
+      masking: rulesOf('classes:\n  odd: { columns: ["orders-db/public.nowhere.email"], mask: redact }\n'),
+    });
+    const raw = await RawClient.ready(own.port);
+    await raw.query("begin; create table brand_new (n int); insert into brand_new values (7)");
+    expect(rowsOf(await raw.query("select n from brand_new"))).toEqual([["7"]]);
+    expect(rowsOf(await raw.query("select n + 1 from brand_new"))).toEqual([["8"]]);
+    await raw.query("rollback");
+    raw.destroy();
+  });
+
   test("a class that is published masks the next result of a live session, of a prepared statement too", async () => {
     const own = await world.gateway({ masking: { classes: [] } });
     const raw = await RawClient.ready(own.port);

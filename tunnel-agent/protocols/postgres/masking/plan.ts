@@ -4,7 +4,7 @@
  * number) alone is blank behind every expression (PG-31) and wrong behind an assignment (PG-30).
  *
  * Guarantees: a column whose origin is classified is masked or nothing of the result passes; an origin that the catalogue
- * does not know never passes by as unclassified.
+ * does not know never passes by as unclassified where anything is classified.
  * Does not look at values, and names and positions of columns mean nothing to it (PG-32).
  */
 import type { DataClass, MaskingRules } from "../../../../policy/types.ts";
@@ -25,7 +25,7 @@ export interface PlanOptions {
 }
 
 /** Objects below this OID are the server's own (FirstNormalObjectId). */
-const FIRST_USER_OID = 16_384;
+export const FIRST_USER_OID = 16_384;
 
 /** text, varchar, bpchar, name, json, jsonb, xml, unknown: what detectors look through. */
 const TEXT = 25;
@@ -112,7 +112,8 @@ function everyOrigin(
 /** The backend names no origin, or one that is known and has no class. */
 function isUnclassified({ tableOid, attributeNumber }: FieldDescription, catalogue: Catalogue): boolean {
   if (tableOid === 0) return true;
-  if (catalogue.relation(tableOid) === undefined && tableOid >= FIRST_USER_OID) return false;
+  // Made since the catalogue was loaded: it may have classes like others, unless there are none at all.
+  if (catalogue.relation(tableOid) === undefined && tableOid >= FIRST_USER_OID) return !catalogue.hasClasses;
   // 0 stands for the whole row.
   if (attributeNumber === 0) return !catalogue.touchesClasses(tableOid);
   return catalogue.classified(tableOid, attributeNumber) === undefined;

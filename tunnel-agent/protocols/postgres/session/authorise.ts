@@ -177,6 +177,11 @@ export class Authoriser {
     return this.#masking.active ? this.#masking.mustLoad(subject.statements, this.#schemasFor(subject), planned) : null;
   }
 
+  /** Whether a result of this statement of the subject may be recorded. */
+  recordable(subject: Subject, statement: number): boolean {
+    return !this.#masking.active || this.#masking.recordable(subject.statements[statement], this.#schemasFor(subject));
+  }
+
   /** The schemas that names of this subject may mean, those of its own SET search_path among them. */
   #schemasFor(subject: Subject): Schemas {
     const path = new Set(this.#schemas);

@@ -10,8 +10,7 @@ import { createCopyMasker, type CopyMasker } from "../masking/copy.ts";
 import type { ColumnPlan } from "../masking/types.ts";
 import type { CopyFormat } from "../sql/types.ts";
 import type { Core } from "./core.ts";
-import { ResultRecord, type RecordedColumn } from "./record-results.ts";
-import { disagreed, type Output } from "./results.ts";
+import { beginRecord, disagreed, type Output } from "./results.ts";
 import type { RunningNow } from "./running.ts";
 
 /**
@@ -34,12 +33,7 @@ export function beginCopyOut(core: Core, run: RunningNow, format: number, column
       }
     }
   }
-  const { session, recordResults } = core.options;
-  const column: RecordedColumn = { name: "COPY", typeOid: 0, format };
-  const place = { command: run.command.number, result: run.done };
-  const record = recordResults === "none" ? null : new ResultRecord(recordResults, place, () => [column], session);
-  const output: Output = { rows: null, copy, record };
-  run.output = output;
+  run.output = { rows: null, copy, record: beginRecord(core, run, () => [{ name: "COPY", typeOid: 0, format }]) };
   return true;
 }
 

@@ -10,7 +10,7 @@
 import type { DataClass, MaskingRules } from "../../../../policy/types.ts";
 import type { SessionContext } from "../../../session.ts";
 import type { Catalogue } from "../catalogue/types.ts";
-import type { PlanOptions, Unprovable } from "../masking/plan.ts";
+import { FIRST_USER_OID, type PlanOptions, type Unprovable } from "../masking/plan.ts";
 import { prove } from "../masking/prove.ts";
 import type { MaskingVerdict } from "../masking/types.ts";
 import { withoutClasses } from "../masking/unmasked.ts";
@@ -63,9 +63,6 @@ interface Proof {
 const FRESH_MS = 2000;
 /** ms for which an `unmask` is repeated without asking again. */
 const UNMASK_TTL_MS = 1000;
-
-/** Objects below this OID are the server's own (FirstNormalObjectId). */
-const FIRST_USER_OID = 16_384;
 
 /** Statements that may do anything, so that nothing is known of the catalogue after them. */
 const OPAQUE = new Set(["CallStmt", "DoStmt"]);
@@ -261,6 +258,20 @@ export class SessionMasking {
     } finally {
       this.#fresh = false;
     }
+  }
+
+  /**
+   * Whether a result of this statement may be recorded as the client sees it: what only this identity may see is shown to
+   * it and kept nowhere.
+   */
+  recordable(statement: Statement | undefined, schemas: Schemas): boolean {
+    if (this.#options === undefined || !this.active) return true;
+    const { classes } = this.#unmask();
+    if (!this.#rules.classes.some((rule) => hasColumns(rule) && classes.has(rule.name))) return true;
+    const whole = this.#options.source.current(this.#rules);
+    if (whole === undefined || statement === undefined) return false;
+    if (statement.session.some(({ kind }) => kind === "execute" || kind === "use-cursor")) return false;
+    return prove(statement, whole, schemas.path).kind === "untouched";
   }
 
   /** Whether what these statements say beside their results could hold classified values. */

@@ -8,7 +8,9 @@
 import { writeRaw, type FieldDescription } from "../codec/backend.ts";
 import type { Handling, Verdict } from "../codec/framing.ts";
 import { B } from "../codec/types.ts";
+import type { Catalogue } from "../catalogue/types.ts";
 import type { CopyMasker } from "../masking/copy.ts";
+import { FIRST_USER_OID } from "../masking/plan.ts";
 import type { RowMasker } from "../masking/rows.ts";
 import type { ColumnPlan } from "../masking/types.ts";
 import { notAsForeseen, unknownLayout } from "../refusal.ts";
@@ -52,12 +54,22 @@ function open(core: Core, run: RunningNow, fields: readonly FieldDescription[] |
     plan = made.value.plan;
     rows = made.value.masker;
   }
-  const mode = core.options.recordResults;
-  const { session } = core.options;
-  const columns = (): RecordedColumn[] => recordedColumns(fields, formats, plan, session.maskText);
-  const record = mode === "none" ? null : new ResultRecord(mode, { command: run.command.number, result: run.done }, columns, session);
-  run.output = { rows, copy: null, record };
+  const { masking, session } = core.options;
+  // Where nothing is classified, a relation that the catalogue lacks is let pass, and looked at before the next statement.
+  if (run.masking !== null && lacks(run.masking.catalogue, fields ?? [])) masking?.source.changed();
+  run.output = { rows, copy: null, record: beginRecord(core, run, () => recordedColumns(fields, formats, plan, session.maskText)) };
   return run.output;
+}
+
+const lacks = (catalogue: Catalogue | null, fields: readonly FieldDescription[]): boolean =>
+  catalogue !== null && fields.some(({ tableOid }) => tableOid >= FIRST_USER_OID && catalogue.relation(tableOid) === undefined);
+
+/** Null: nothing of this result is recorded. */
+export function beginRecord(core: Core, run: RunningNow, columns: () => readonly RecordedColumn[]): ResultRecord | null {
+  const { recordResults: mode, session } = core.options;
+  const { subject } = run.kind === "query" ? run.known : run.portal.statement;
+  if (mode === "none" || !core.authoriser.recordable(subject, run.done)) return null;
+  return new ResultRecord(mode, { command: run.command.number, result: run.done }, columns, session);
 }
 
 /** The definitions moved, or are not what the catalogue has: nothing of the result is shown, and the next statement sees anew. */
