@@ -80,6 +80,41 @@ describe("PG-44 what is found before pg_catalog's own needs pg:call", () => {
     }
   });
 
+  it.each([
+    [
+      "of a table's row",
+      "create function public.whole(people) returns text language sql as 'select $1.address::text'",
+      "select p.whole from people p",
+      "drop function public.whole(people)",
+    ],
+    [
+      "of any row",
+      "create function public.whole(record) returns text language plpgsql as 'begin return 1; end'",
+      "select s.whole from (select 1 as n) s",
+      "drop function public.whole(record)",
+    ],
+    [
+      "of a value that a function in FROM returns",
+      "create function public.whole(int) returns text language sql as 'select address::text from people'",
+      "select g.whole from generate_series(1, 1) g",
+      "drop function public.whole(int)",
+    ],
+  ])("a function %s, written as a column", async (_what, make, sql, drop) => {
+    await owner.query(make);
+    const after = await startGateway({ postgres, rule: noCalls });
+    try {
+      // The control: the server takes it for a call.
+      expect((await owner.query(sql)).rows).toHaveLength(1);
+      const client = await RawClient.ready(after.port);
+      expect(await codeOf(client, sql)).toBe("42501");
+      expect(await codeOf(client, "select p.code, p.id from people p")).toBe(null);
+      client.destroy();
+    } finally {
+      await after.stop();
+      await owner.query(drop);
+    }
+  });
+
   it("one that the session itself makes counts from then on", async () => {
     const loose = await startGateway({
       postgres,

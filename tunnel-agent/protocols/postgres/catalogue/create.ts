@@ -86,6 +86,12 @@ export function createCatalogue({
       const others = (code.get(name) ?? []).filter((one) => one.kind === SHADOWED[kind] && !one.sealed && isHere(one.schema));
       return drifted.has(`${kind} ${name}`) ? ["pg_catalog", ...unique(others)] : unique(others);
     },
+    rowFunctions(name, ofFunctions, searchPath) {
+      const found = (code.get(name) ?? []).filter(
+        (one) => !one.sealed && (one.takesRow || (ofFunctions && one.takesValue)) && searchPath.includes(one.schema),
+      );
+      return unique(found);
+    },
     seesOnlyArguments(schema, name, searchPath) {
       const found = (code.get(name) ?? []).filter((one) =>
         schema === undefined ? searchPath.includes(one.schema) : one.schema === schema,

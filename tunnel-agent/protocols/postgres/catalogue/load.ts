@@ -133,11 +133,13 @@ const view = ([oid, reads, callsOthers]: Row): RawView => ({
   callsOthers: truth(callsOthers),
 });
 
-const code = (kind: RawCode["kind"], [schema, name, sealed]: Row): RawCode => ({
+const code = (kind: RawCode["kind"], [schema, name, sealed, takesRow, takesValue]: Row): RawCode => ({
   kind,
   schema: text(schema),
   name: text(name),
   sealed: truth(sealed),
+  takesRow: truth(takesRow),
+  takesValue: truth(takesValue),
 });
 
 /** Enums, domains that nobody's function checks, and extensions' base types take a value and nothing else. */
@@ -152,7 +154,14 @@ function types(rows: readonly Row[]): RawCode[] {
     }
     return kind === "b" && truth(ofExtension);
   };
-  return rows.map((row) => ({ kind: "type", schema: text(row[1]), name: text(row[2]), sealed: isSealed(row, 0) }));
+  return rows.map((row) => ({
+    kind: "type",
+    schema: text(row[1]),
+    name: text(row[2]),
+    sealed: isSealed(row, 0),
+    takesRow: false,
+    takesValue: false,
+  }));
 }
 
 /** The definitions of these views. One that is gone meanwhile, or cannot be read, may hold anything. */

@@ -77,11 +77,15 @@ const KNOWN = `(p.proname ~ '^(uuid_(generate_v[0-9a-z]+|nil|ns_[a-z0-9]+)|gen_s
   AND EXISTS (SELECT FROM pg_catalog.pg_depend e
     WHERE e.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = p.oid AND e.deptype = 'e')`;
 
+const ONE_ARGUMENT = "(p.pronargs > 0 AND p.pronargs - p.pronargdefaults <= 1)";
+
 export const FUNCTIONS = `
-  SELECT n.nspname, p.proname, pg_catalog.bool_and(${SEALED} OR (${KNOWN}))
+  SELECT n.nspname, p.proname, pg_catalog.bool_and(${SEALED} OR (${KNOWN})),
+         pg_catalog.bool_or(${ONE_ARGUMENT} AND t.typtype IN ('c', 'p')), pg_catalog.bool_or(${ONE_ARGUMENT} AND t.typtype NOT IN ('c', 'p'))
     FROM pg_catalog.pg_proc p
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    LEFT JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0]
    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
    GROUP BY 1, 2`;
 

@@ -11,6 +11,9 @@ export interface RawCode {
   readonly name: string;
   /** Every one of them can read nothing but its arguments. */
   readonly sealed: boolean;
+  /** Of functions: one takes a row, or anything, as its only argument; or one takes a value of some other type. */
+  readonly takesRow: boolean;
+  readonly takesValue: boolean;
 }
 
 export interface RawView {

@@ -69,6 +69,11 @@ export interface Catalogue {
    */
   shadows(kind: ShadowKind, name: string, searchPath: readonly string[]): readonly string[];
   /**
+   * Schemas within `searchPath` that hold a function of this name which may be called as `row.name`, so that it is perhaps
+   * no column. `ofFunctions`: the row may be any value.
+   */
+  rowFunctions(name: string, ofFunctions: boolean, searchPath: readonly string[]): readonly string[];
+  /**
    * Whether calls of this function or operator, or casts to this type, can read nothing but their arguments, whichever
    * of its overloads is meant: an enum, a plain domain, an extension's immutable C function. False also when unknown.
    */

@@ -147,7 +147,7 @@ export class Lineage {
   #outputs(list: readonly Output[], scope: Scope, from: Outputs, tables: Tables | null, base = COMPUTED): Outputs {
     const columns: Column[] = [];
     let open = false;
-    for (const { name, bare, reads } of list) {
+    for (const { name, bare, spreads, reads } of list) {
       if (columns.length > MAX_OUTPUTS) {
         this.#miss(`an output beyond the ${MAX_OUTPUTS}th`);
         break;
@@ -155,6 +155,7 @@ export class Lineage {
       const place = { ...base, output: columns.length };
       if (bare === undefined) {
         this.#reads(reads, scope, tables, place);
+        if (spreads) open = true;
         columns.push(clean(name ?? UNNAMED));
       } else if (bare.star) {
         const expanded = bare.names.length === 0 ? from : expand(bare, scope);
@@ -208,7 +209,7 @@ export class Lineage {
 
   #relationItem(relation: QualifiedName, found: readonly Relation[], alias: string | undefined): Item {
     const columns = columnsOf(found, (oid, attnum) => this.#relations.classified(oid, attnum));
-    return { alias, relation: relation.name, columns, open: found.length === 0, system: true };
+    return { alias, relation: relation.name, columns, open: found.length === 0, system: found.every(({ kind }) => kind !== "v") };
   }
 
   /** Whichever of its columns is read, and if none is: how many rows there are says something. */

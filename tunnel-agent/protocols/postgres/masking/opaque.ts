@@ -12,8 +12,8 @@ const WITHOUT_ROWS =
 
 /** What of the statement is such code, for a sentence; undefined: none. */
 export function opaqueCode(
-  { effects, builtins }: Pick<Statement, "effects" | "builtins">,
-  catalogue: Pick<Catalogue, "seesOnlyArguments" | "shadows">,
+  { effects, builtins, fields }: Pick<Statement, "effects" | "builtins" | "fields">,
+  catalogue: Pick<Catalogue, "seesOnlyArguments" | "shadows" | "rowFunctions">,
   searchPath: readonly string[],
 ): string | undefined {
   for (const { action, object } of effects) {
@@ -25,6 +25,10 @@ export function opaqueCode(
   for (const { kind, name, qualified } of builtins) {
     const [schema] = catalogue.shadows(kind, name, qualified ? [] : searchPath);
     if (schema !== undefined) return `${schema}.${name}, which may be meant by ${name},`;
+  }
+  for (const name of fields.names) {
+    const [schema] = catalogue.rowFunctions(name, fields.ofFunctions, searchPath);
+    if (schema !== undefined) return `${schema}.${name}, which may be meant by .${name},`;
   }
   return undefined;
 }

@@ -29,7 +29,7 @@ const UNTOUCHED: MaskingVerdict = { kind: "untouched" };
 
 /** The server's limit is 1,664 columns; a deeper nesting than the analysis admits does not come here. */
 export function prove(
-  statement: Pick<Statement, "sketch" | "effects" | "builtins">,
+  statement: Pick<Statement, "sketch" | "effects" | "builtins" | "fields">,
   catalogue: Catalogue,
   searchPath: readonly string[],
   options: ProveOptions = {},

@@ -14,7 +14,7 @@ export interface Column {
   readonly origin: { readonly relation: number; readonly attnum: number } | null;
 }
 
-/** One relation as a query sees it. */
+/** One relation as a query sees it. Only tables have system columns; of a view `ctid` is a name like any other. */
 export interface Item {
   readonly alias: string | undefined;
   /** Its own name, by which it is known unless it has an alias. */
@@ -55,15 +55,8 @@ export interface Found {
   readonly columns: readonly Column[];
 }
 
-/** Numbers of the system columns, PostgreSQL 12 and later (access/sysattr.h). */
-const SYSTEM_COLUMNS: ReadonlyMap<string, number> = new Map([
-  ["ctid", -1],
-  ["xmin", -2],
-  ["cmin", -3],
-  ["xmax", -4],
-  ["cmax", -5],
-  ["tableoid", -6],
-]);
+/** PostgreSQL 12 and later (access/sysattr.h). */
+const SYSTEM_COLUMNS = new Set(["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"]);
 
 /** The columns of what a name may mean; where that is more than one relation, none of them has an origin. */
 export function columnsOf(relations: readonly Relation[], classified: (oid: number, attnum: number) => Classified | undefined): Column[] {
@@ -100,9 +93,10 @@ function unqualified(name: string, scope: Scope): Found | undefined {
   const items = [...everyItem(scope)];
   const columns = items.flatMap((item) => columnsNamed(item.columns, name));
   if (columns.length > 0) return { kind: "columns", columns };
-  if (SYSTEM_COLUMNS.has(name) && items.some(({ system }) => system)) return { kind: "columns", columns: [] };
+  // An alias may have a system column's name: the row is then meant where there is no such column.
   const rows = itemsNamed([name], scope);
   if (rows.length > 0) return { kind: "row", columns: rows.flatMap((item) => item.columns) };
+  if (SYSTEM_COLUMNS.has(name) && items.some(({ system }) => system)) return { kind: "columns", columns: [] };
   return items.some(({ open }) => open) ? { kind: "columns", columns: [] } : undefined;
 }
 
@@ -112,9 +106,8 @@ function qualified(relation: readonly string[], name: string, scope: Scope): Fou
   if (items.length === 0) return undefined;
   const columns = items.flatMap((item) => columnsNamed(item.columns, name));
   if (columns.length > 0) return { kind: "columns", columns };
-  const number = SYSTEM_COLUMNS.get(name);
-  if (items.some(({ open }) => open) || (number !== undefined && items.some(({ system }) => system)))
-    return { kind: "columns", columns: [] };
+  const isSystem = SYSTEM_COLUMNS.has(name);
+  if (items.some(({ open, system }) => open || (isSystem && system))) return { kind: "columns", columns: [] };
   const row = items.flatMap((item) => item.columns);
   return row.some(({ taint }) => taint !== undefined) ? { kind: "row", columns: row } : undefined;
 }

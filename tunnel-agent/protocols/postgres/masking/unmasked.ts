@@ -21,6 +21,7 @@ export function withoutClasses(catalogue: Catalogue, allowed: ReadonlySet<string
     candidates: (schema, name, searchPath) => catalogue.candidates(schema, name, searchPath),
     relationsIn: (schema) => catalogue.relationsIn(schema),
     shadows: (kind, name, searchPath) => catalogue.shadows(kind, name, searchPath),
+    rowFunctions: (name, ofFunctions, searchPath) => catalogue.rowFunctions(name, ofFunctions, searchPath),
     seesOnlyArguments: (schema, name, searchPath) => catalogue.seesOnlyArguments(schema, name, searchPath),
     filteredBy: (oid) => catalogue.filteredBy(oid).filter((name) => !allowed.has(name)),
     withClasses: () => catalogue.withClasses(),

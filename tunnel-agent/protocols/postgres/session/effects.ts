@@ -4,7 +4,7 @@
  *
  * A name that the analysis took for pg_catalog's harmless function, operator or cast is looked up by the server in the
  * search_path, by types that nobody here knows. Where the catalogue has another of that name there, it may be the one: so
- * the statement needs `pg:call` on it too.
+ * the statement needs `pg:call` on it too. And what is written as a column of a row may be a call with that row.
  */
 import { err, ok, type Result } from "../../../../protocol/result.ts";
 import type { MaskingRules } from "../../../../policy/types.ts";
@@ -36,21 +36,24 @@ export class StandIns {
 
   /** The statement's effects with those calls; undefined: there is no catalogue to say. */
   effectsOf(statement: Statement, searchPath: readonly string[]): readonly Effect[] | undefined {
-    if (this.#source === null || statement.builtins.length === 0) return statement.effects;
+    const { builtins, fields } = statement;
+    if (this.#source === null || builtins.length + fields.names.length === 0) return statement.effects;
     const { catalogue } = this;
     if (catalogue === undefined || catalogue === null) return undefined;
-    const calls = statement.builtins.flatMap(({ kind, name, qualified }) =>
-      catalogue
-        .shadows(kind, name, qualified ? [] : searchPath)
-        .map((schema): Effect => ({ action: "pg:call", object: { type: "function", schema, name } })),
-    );
+    const call = (schema: string, name: string): Effect => ({ action: "pg:call", object: { type: "function", schema, name } });
+    const calls = [
+      ...builtins.flatMap(({ kind, name, qualified }) =>
+        catalogue.shadows(kind, name, qualified ? [] : searchPath).map((schema) => call(schema, name)),
+      ),
+      ...fields.names.flatMap((name) => catalogue.rowFunctions(name, fields.ofFunctions, searchPath).map((schema) => call(schema, name))),
+    ];
     return calls.length === 0 ? statement.effects : [...statement.effects, ...calls];
   }
 }
 
 /** EXECUTE and FETCH run what has names of its own. */
-const needsCatalogue = ({ builtins, session }: Statement): boolean =>
-  builtins.length > 0 || session.some(({ kind }) => kind === "execute" || kind === "use-cursor");
+const needsCatalogue = ({ builtins, fields, session }: Statement): boolean =>
+  builtins.length + fields.names.length > 0 || session.some(({ kind }) => kind === "execute" || kind === "use-cursor");
 
 /** `statements`: of one text, in order. */
 export function effectsOfAll(

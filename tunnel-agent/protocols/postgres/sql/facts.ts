@@ -15,6 +15,8 @@ export class Facts {
   readonly #effects = new Map<string, Effect>();
   readonly #session: SessionEffect[] = [];
   readonly #builtins = new Map<string, Builtin>();
+  readonly #fields = new Set<string>();
+  #ofFunctions = false;
   #forbidden: Statement["forbidden"];
   #copy: Statement["copy"];
   #copyFormat: CopyFormat | undefined;
@@ -28,6 +30,16 @@ export class Facts {
   /** A name of pg_catalog's was used. */
   builtin(kind: Builtin["kind"], name: string, qualified: boolean): void {
     this.#builtins.set(`${kind} ${qualified} ${name}`, { kind, name, qualified });
+  }
+
+  /** A name after a dot. */
+  field(name: string): void {
+    this.#fields.add(name);
+  }
+
+  /** A function in FROM. */
+  functionRow(): void {
+    this.#ofFunctions = true;
   }
 
   session(effect: SessionEffect): void {
@@ -60,6 +72,8 @@ export class Facts {
   merge(other: Facts, keep: (effect: SessionEffect) => boolean = () => true): void {
     for (const [key, effect] of other.#effects) this.#effects.set(key, effect);
     for (const [key, builtin] of other.#builtins) this.#builtins.set(key, builtin);
+    for (const name of other.#fields) this.#fields.add(name);
+    if (other.#ofFunctions) this.#ofFunctions = true;
     this.#session.push(...other.#session.filter(keep));
     if (other.#forbidden !== undefined) this.forbid(other.#forbidden.hazard, other.#forbidden.sentence);
     if (other.#secrets !== "none") this.secret(other.#secrets);
@@ -80,6 +94,7 @@ export class Facts {
       ...(this.#copyFormat === undefined ? {} : { copyFormat: this.#copyFormat }),
       forbidden: this.#forbidden,
       builtins: [...this.#builtins.values()],
+      fields: { names: [...this.#fields], ofFunctions: this.#ofFunctions },
       sketch,
     };
   }

@@ -3,8 +3,8 @@
  * have no effect of their own; some have a meaning that policy has a word for; a few are refused whatever policy
  * says; everything else is `pg:call` on that function (PG-35, PG-36).
  *
- * Does not see: code that runs because data is touched (triggers, defaults, domain checks, rules, row security, views),
- * and a function of one row argument written as a column (`t.f`), which only the target's catalogue tells from a column.
+ * Does not see: code that runs because data is touched (triggers, defaults, domain checks, rules, row security, views).
+ * Somebody's function of one row written as a column (`t.f`) only the target's catalogue tells from a column.
  */
 import type { ActionName } from "../../../../policy/actions.ts";
 import { listed } from "./builtins/lookup.ts";
@@ -164,18 +164,28 @@ export function indirection(fields: Fields, walk: Walk): void {
     const node = nodeOf(item);
     if (node?.[0] !== "String") continue;
     const name = textOf(node[1], "sval") ?? "";
+    walk.facts.field(name);
     if (listed("fields", name, walk.serverMajor) === "yes" && listed("guarded", name, walk.serverMajor) === "no") continue;
     call({ name }, undefined, walk);
   }
 }
 
-/** `t.f` calls f(t) where t has no column f. Only the server's own dangerous functions can be told from columns by name. */
+/** TABLESAMPLE's methods are functions that nothing else can call, and one of them has the name of many a column. */
+const METHODS = new Set(["system", "bernoulli"]);
+
+/**
+ * `t.f` calls f(t) where t has no column f. A function of the server's own that is not harmless gives its name to no column;
+ * whether one of somebody else's may be meant, the catalogue says (session/effects.ts).
+ */
 export function columnReference(fields: Fields, walk: Walk): void {
   const names = strings(fields["fields"]);
   const name = names.at(-1);
   if (names.length < 2 || name === undefined) return;
+  walk.facts.field(name);
   const barred = FORBIDDEN.find(({ names }) => names.test(name));
   if (barred !== undefined) walk.facts.forbid(barred.hazard, barred.sentence);
+  const guarded = listed("guarded", name, walk.serverMajor) !== "no" && listed("fields", name, walk.serverMajor) === "no";
+  if (guarded && !METHODS.has(name)) call({ name }, undefined, walk);
 }
 
 /**

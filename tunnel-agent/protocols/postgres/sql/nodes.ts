@@ -61,6 +61,7 @@ function join(fields: Fields, walk: Walk): void {
 
 /** A function in FROM; the types of a column definition list are cast to. */
 function rangeFunction(fields: Fields, walk: Walk): void {
+  walk.facts.functionRow();
   walk.children("RangeFunction", fields);
   columnTypes(fields["coldeflist"], walk);
   // ROWS FROM: pairs of a function and its column definition list.

@@ -66,6 +66,11 @@ export interface Statement {
   readonly forbidden?: { readonly hazard: string; readonly sentence: string } | undefined;
   /** Functions, operators and types that have no effect of their own, because they are the server's harmless ones. */
   readonly builtins: readonly Builtin[];
+  /**
+   * Names after a dot: `t.f` and `(x).f` are a column or field f, or a call of f with that row. `ofFunctions`: the row may be a
+   * function's in FROM, which is any type of value.
+   */
+  readonly fields: { readonly names: readonly string[]; readonly ofFunctions: boolean };
   /** What it reads, for masking/prove.ts. */
   readonly sketch: Sketch;
 }

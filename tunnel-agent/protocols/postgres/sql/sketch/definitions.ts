@@ -79,12 +79,12 @@ function constraint(fields: Fields, relation: QualifiedName | null, builder: Bui
 }
 
 /** Columns and expressions of an index or of extended statistics. */
-function elements(list: readonly unknown[], relation: QualifiedName, what: string | undefined, builder: Builder): void {
+function elements(list: readonly unknown[], relation: QualifiedName, what: string, builder: Builder): void {
   for (const item of list) {
     const fields = nodeOf(item)?.[1];
     const name = textOf(fields, "name");
     if (name === undefined) builder.within(relation, fields?.["expr"]);
-    else if (what !== undefined) builder.concern(relation, [name], what);
+    else builder.concern(relation, [name], what);
   }
 }
 
@@ -175,15 +175,19 @@ export function alteredTable(fields: Fields): Sketch {
   return builder.sketch;
 }
 
+/** Rows are put into an index's order, and whoever reads the table from then on sees that. */
+export function cluster(fields: Fields): Sketch {
+  const what = "CLUSTER puts rows into the order of values";
+  const relation = fieldsOf(fields, "relation");
+  return (relation === undefined ? new Builder().everything(what) : new Builder().concern(relationName(relation), null, what)).sketch;
+}
+
+/** It keeps rows in the order of values, and a plan that reads it shows that order. */
 export function index(fields: Fields): Sketch {
   const relation = relationIn(fields, "relation");
   const builder = new Builder().within(relation, fields["whereClause"]);
-  elements(
-    listOf(fields, "indexParams"),
-    relation,
-    fields["unique"] === true ? "a unique index tells whether values are equal" : undefined,
-    builder,
-  );
+  const what = fields["unique"] === true ? "a unique index tells whether values are equal" : "an index has the order of values";
+  elements(listOf(fields, "indexParams"), relation, what, builder);
   return builder.sketch;
 }
 

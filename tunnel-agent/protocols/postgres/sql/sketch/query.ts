@@ -103,8 +103,18 @@ function outputs(list: readonly unknown[]): Output[] {
     const fields = nodeOf(item)?.[1] ?? {};
     const value = fields["val"];
     const bare = bareColumn(value);
-    return { name: textOf(fields, "name") ?? outputName(value), bare, reads: bare === undefined ? reading(value) : NOTHING };
+    return {
+      name: textOf(fields, "name") ?? outputName(value),
+      bare,
+      spreads: spreads(value),
+      reads: bare === undefined ? reading(value) : NOTHING,
+    };
   });
+}
+
+function spreads(value: unknown): boolean {
+  const node = nodeOf(value);
+  return node?.[0] === "A_Indirection" && nodeOf(listOf(node[1], "indirection").at(-1))?.[0] === "A_Star";
 }
 
 export function withOf(fields: Fields): With | undefined {

@@ -5,7 +5,7 @@
 import { relationName, strings } from "../names.ts";
 import { fieldsOf, listOf, nodeOf, textOf, type Fields } from "../tree.ts";
 import { constantText } from "../constants.ts";
-import { alteredTable, createdTable, index, publication, rename, setSchema, statistics, policy, trigger } from "./definitions.ts";
+import { alteredTable, cluster, createdTable, index, publication, rename, setSchema, statistics, policy, trigger } from "./definitions.ts";
 import { NOTHING } from "./expressions.ts";
 import { queryOf, reading } from "./query.ts";
 import type { CopyOptions, Query, Sketch } from "./types.ts";
@@ -13,7 +13,7 @@ import type { CopyOptions, Query, Sketch } from "./types.ts";
 /** They read no row and make none readable by another name; or they are the machine's to follow, as EXECUTE and FETCH. */
 const PLAIN = new Set(
   `TransactionStmt VariableSetStmt VariableShowStmt ConstraintsSetStmt ExecuteStmt DeallocateStmt FetchStmt ClosePortalStmt
-  DiscardStmt ListenStmt UnlistenStmt NotifyStmt LockStmt VacuumStmt ClusterStmt RefreshMatViewStmt ReindexStmt CheckPointStmt
+  DiscardStmt ListenStmt UnlistenStmt NotifyStmt LockStmt VacuumStmt RefreshMatViewStmt ReindexStmt CheckPointStmt
   LoadStmt DropStmt TruncateStmt CommentStmt SecLabelStmt GrantStmt GrantRoleStmt AlterDefaultPrivilegesStmt AlterOwnerStmt
   CreateSeqStmt AlterSeqStmt CreateEnumStmt AlterEnumStmt CompositeTypeStmt CreateRangeStmt CreateDomainStmt DefineStmt
   CreateOpClassStmt CreateOpFamilyStmt AlterOpFamilyStmt AlterOperatorStmt AlterTypeStmt CreateConversionStmt CreateCastStmt
@@ -58,6 +58,8 @@ export function sketchOf(kind: string, fields: Fields): Sketch {
       return createdTable(fields);
     case "AlterTableStmt":
       return alteredTable(fields);
+    case "ClusterStmt":
+      return cluster(fields);
     case "IndexStmt":
       return index(fields);
     case "CreateStatsStmt":

@@ -26,6 +26,8 @@ export interface Output {
   readonly name: string | undefined;
   /** Where the output is nothing but a column reference. */
   readonly bare: Mention | undefined;
+  /** `(expression).*`: it is several columns, and only the server knows how many. */
+  readonly spreads: boolean;
   readonly reads: Reads;
 }
 
