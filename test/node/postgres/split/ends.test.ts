@@ -33,7 +33,7 @@ const EMAIL = "select email from users where id = 1";
 const backends = async (): Promise<string[]> => {
   const admin = await connectTo(postgres, "postgres");
   const { rows } = await admin.query<{ usename: string }>(
-    "SELECT usename FROM pg_stat_activity WHERE usename LIKE 'app%' ORDER BY usename",
+    "SELECT usename FROM pg_stat_activity WHERE usename LIKE 'app%' AND application_name <> 'sallyport:catalogue' ORDER BY usename",
   );
   await admin.end();
   return rows.map(({ usename }) => usename);
