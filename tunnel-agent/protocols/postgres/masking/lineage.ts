@@ -10,7 +10,7 @@ import { unreachable } from "../../../../protocol/result.ts";
 import type { Classified, Relation } from "../catalogue/types.ts";
 import type { QualifiedName } from "../sql/names.ts";
 import type { ChangeQuery, FromItem, Output, Query, Reads, SelectQuery, SortKey, With } from "../sql/sketch/types.ts";
-import { columnsNamed, columnsOf, expand, lookUp, renamed, type Column, type Item, type Scope } from "./scope.ts";
+import { columnsOf, expand, lookUp, renamed, type Column, type Item, type Scope } from "./scope.ts";
 
 /** What lineage asks of a catalogue. */
 export interface Relations {
@@ -268,7 +268,7 @@ export class Lineage {
     const open = left.open || right.open;
     const shared = join.natural ? commonNames(left, right) : join.using;
     for (const name of shared) {
-      const columns = [...columnsNamed(left.columns, name), ...columnsNamed(right.columns, name)];
+      const columns = [...left.columns, ...right.columns].filter((column) => column.name === name);
       this.#touchAll(columns, DECIDES);
       if (columns.length === 0 && !open) this.#miss(`the column ${name}`);
     }

@@ -26,22 +26,42 @@ export interface Item {
   readonly system: boolean;
 }
 
-/** The columns of an item by name; made once, since a long text may mention its columns thousands of times. */
-const byName = new WeakMap<readonly Column[], ReadonlyMap<string, readonly Column[]>>();
+/**
+ * What a list of items has by name. A list only grows, while its FROM list is read, and the index grows with it: a long text may
+ * mention thousands of columns of thousands of relations.
+ */
+interface Index {
+  indexed: number;
+  readonly columns: Map<string, Column[]>;
+  readonly items: Map<string, Item[]>;
+  open: boolean;
+  system: boolean;
+}
 
-export function columnsNamed(columns: readonly Column[], name: string): readonly Column[] {
-  let index = byName.get(columns);
+const indexes = new WeakMap<readonly Item[], Index>();
+
+function indexOf(items: readonly Item[]): Index {
+  let index = indexes.get(items);
   if (index === undefined) {
-    const made = new Map<string, Column[]>();
-    for (const column of columns) {
-      const others = made.get(column.name);
-      if (others === undefined) made.set(column.name, [column]);
-      else others.push(column);
-    }
-    byName.set(columns, made);
-    index = made;
+    index = { indexed: 0, columns: new Map(), items: new Map(), open: false, system: false };
+    indexes.set(items, index);
   }
-  return index.get(name) ?? [];
+  for (; index.indexed < items.length; index.indexed++) {
+    const item = items[index.indexed];
+    if (item === undefined) continue;
+    for (const column of item.columns) append(index.columns, column.name, column);
+    const name = item.alias ?? item.relation;
+    if (name !== undefined) append(index.items, name, item);
+    if (item.open) index.open = true;
+    if (item.system) index.system = true;
+  }
+  return index;
+}
+
+function append<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }
 
 export interface Scope {
@@ -90,21 +110,24 @@ export function lookUp(names: readonly string[], scope: Scope): Found | undefine
 }
 
 function unqualified(name: string, scope: Scope): Found | undefined {
-  const items = [...everyItem(scope)];
-  const columns = items.flatMap((item) => columnsNamed(item.columns, name));
-  if (columns.length > 0) return { kind: "columns", columns };
+  const levels = levelsOf(scope).map(({ items }) => indexOf(items));
+  const [one, ...others] = levels.flatMap((level) => {
+    const found = level.columns.get(name);
+    return found === undefined ? [] : [found];
+  });
+  if (one !== undefined) return { kind: "columns", columns: others.length === 0 ? one : [one, ...others].flat() };
   // An alias may have a system column's name: the row is then meant where there is no such column.
   const rows = itemsNamed([name], scope);
   if (rows.length > 0) return { kind: "row", columns: rows.flatMap((item) => item.columns) };
-  if (SYSTEM_COLUMNS.has(name) && items.some(({ system }) => system)) return { kind: "columns", columns: [] };
-  return items.some(({ open }) => open) ? { kind: "columns", columns: [] } : undefined;
+  const isSystem = SYSTEM_COLUMNS.has(name);
+  return levels.some(({ open, system }) => open || (isSystem && system)) ? { kind: "columns", columns: [] } : undefined;
 }
 
 /** `t.c`: a column; or the function c of the row t, which then is touched as a whole. */
 function qualified(relation: readonly string[], name: string, scope: Scope): Found | undefined {
   const items = itemsNamed(relation, scope);
   if (items.length === 0) return undefined;
-  const columns = items.flatMap((item) => columnsNamed(item.columns, name));
+  const columns = items.flatMap((item) => item.columns.filter((column) => column.name === name));
   if (columns.length > 0) return { kind: "columns", columns };
   const isSystem = SYSTEM_COLUMNS.has(name);
   if (items.some(({ open, system }) => open || (isSystem && system))) return { kind: "columns", columns: [] };
@@ -114,10 +137,12 @@ function qualified(relation: readonly string[], name: string, scope: Scope): Fou
 
 /** By alias, or by the relation's own name where it has none; a schema or database before it only narrows. */
 function itemsNamed(names: readonly string[], scope: Scope): readonly Item[] {
-  const name = names.at(-1);
-  return [...everyItem(scope)].filter(({ alias, relation }) => (alias ?? relation) === name);
+  const name = names.at(-1) ?? "";
+  return levelsOf(scope).flatMap(({ items }) => indexOf(items).items.get(name) ?? []);
 }
 
-function* everyItem(scope: Scope): Iterable<Item> {
-  for (let level: Scope | null = scope; level !== null; level = level.parent) yield* level.items;
+function levelsOf(scope: Scope): Scope[] {
+  const levels: Scope[] = [];
+  for (let level: Scope | null = scope; level !== null; level = level.parent) levels.push(level);
+  return levels;
 }

@@ -4,11 +4,10 @@
  */
 import { relationName, strings } from "../names.ts";
 import { fieldsOf, listOf, nodeOf, textOf, type Fields } from "../tree.ts";
-import { constantText } from "../constants.ts";
 import { alteredTable, cluster, createdTable, index, publication, rename, setSchema, statistics, policy, trigger } from "./definitions.ts";
 import { NOTHING } from "./expressions.ts";
 import { queryOf, reading } from "./query.ts";
-import type { CopyOptions, Query, Sketch } from "./types.ts";
+import type { Query, Sketch } from "./types.ts";
 
 /** They read no row and make none readable by another name; or they are the machine's to follow, as EXECUTE and FETCH. */
 const PLAIN = new Set(
@@ -110,48 +109,15 @@ function query(found: Query): Sketch {
 const isSerialize = (option: unknown): boolean => textOf(nodeOf(option)?.[1], "defname")?.toLowerCase() === "serialize";
 
 function copy(fields: Fields): Sketch {
-  const options = copyOptions(listOf(fields, "options"));
   const relation = fieldsOf(fields, "relation");
   if (relation === undefined) {
     const node = nodeOf(fields["query"]);
     return node === undefined
       ? opaque("the gateway does not see what it copies")
-      : { kind: "copy-query", query: queryOf(node[0], node[1]), options };
+      : { kind: "copy-query", query: queryOf(node[0], node[1]) };
   }
   const columns = Array.isArray(fields["attlist"]) ? strings(fields["attlist"]) : null;
   const from = fields["is_from"] === true;
   const where = fields["whereClause"] === undefined ? NOTHING : reading(fields["whereClause"]);
-  return { kind: "copy-table", relation: relationName(relation), columns, from, where, options };
-}
-
-function copyOptions(list: readonly unknown[]): CopyOptions {
-  const options = new Map<string, string | true | readonly string[]>();
-  for (const item of list) {
-    const fields = nodeOf(item)?.[1];
-    const name = textOf(fields, "defname")?.toLowerCase();
-    if (name === undefined) continue;
-    options.set(name, optionValue(fields?.["arg"]));
-  }
-  return options;
-}
-
-function optionValue(arg: unknown): string | true | readonly string[] {
-  if (Array.isArray(arg)) return strings(arg);
-  const node = nodeOf(arg);
-  switch (node?.[0]) {
-    case undefined:
-      return true;
-    case "List":
-      return strings(node[1]["items"]);
-    case "A_Star":
-      return ["*"];
-    case "String":
-      return typeof node[1]["sval"] === "string" ? node[1]["sval"] : "";
-    case "Boolean":
-      return node[1]["boolval"] === true ? "true" : "false";
-    case "Integer":
-      return String(Number(node[1]["ival"] ?? 0));
-    default:
-      return constantText(arg) ?? "";
-  }
+  return { kind: "copy-table", relation: relationName(relation), columns, from, where };
 }

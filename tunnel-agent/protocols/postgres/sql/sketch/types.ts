@@ -129,9 +129,6 @@ export interface ChangeQuery {
   readonly anyConflict: boolean;
 }
 
-/** COPY's options as written, by lower-case name; `true` for one without a value. Lists are column names, `*` for all. */
-export type CopyOptions = ReadonlyMap<string, string | true | readonly string[]>;
-
 /** What a definition statement must not do with classified columns. */
 export interface Definition {
   /** Columns of relations that it names, and whose values it would look at, copy or set free; null: any of them. */
@@ -155,9 +152,8 @@ export type Sketch =
       readonly columns: readonly string[] | null;
       readonly from: boolean;
       readonly where: Reads;
-      readonly options: CopyOptions;
     }
-  | { readonly kind: "copy-query"; readonly query: Query; readonly options: CopyOptions }
+  | { readonly kind: "copy-query"; readonly query: Query }
   /** `measures`: SERIALIZE, which prints how many bytes the rows take. */
   | { readonly kind: "explain"; readonly inner: Sketch; readonly measures: boolean }
   /** CREATE TABLE AS, CREATE MATERIALIZED VIEW, CREATE VIEW: rows of a query under a new name. */
