@@ -12,7 +12,7 @@
  * `secret` is the name of a secret of the gateway (`wrangler secret put NAME`), never its value: what looks like a value
  * is refused, and no message repeats it.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { Rule } from "../rules.ts";
 import type { ApprovalChannel } from "../types.ts";
 import { duration, list, mapping, name, text } from "./fields.ts";

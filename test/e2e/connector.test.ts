@@ -250,6 +250,7 @@ describe("doctor", () => {
       identity: "ok",
       "target orders-db": "ok",
       "session orders-db": "ok",
+      "posture orders-db": "ok",
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     for (const part of token.split(".")) expect(stdout).not.toContain(part);
