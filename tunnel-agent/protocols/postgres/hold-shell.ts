@@ -8,7 +8,7 @@
 import { HOLD_DEFINITIONS_MS, HOLD_ESTIMATE_BYTES, HOLD_ESTIMATE_MS } from "../../../protocol/limits.ts";
 import type { ApprovalId } from "../../../protocol/ids.ts";
 import type { PendingApproval, SessionContext } from "../../session.ts";
-import type { Definition, Inspected, Named } from "./session/held-types.ts";
+import type { Definition, Inspected, Named } from "./session/hold/types.ts";
 import type { SessionMachine } from "./session/machine.ts";
 import type { SessionEvent } from "./session/types.ts";
 

@@ -12,7 +12,7 @@ import { HOLD_ESTIMATE_MS } from "../../../protocol/limits.ts";
 import type { CatalogueKeeper } from "./catalogue/keeper.ts";
 import { SideConnection, type Answer } from "./catalogue/side.ts";
 import type { HoldSources } from "./hold-shell.ts";
-import type { Named } from "./session/held-types.ts";
+import type { Named } from "./session/hold/types.ts";
 import { reachForAgent, type Reachable } from "./target/reach.ts";
 
 export interface HoldTarget extends Reachable {

@@ -1,5 +1,5 @@
 /**
- * The shell of a client that two logins serve (session/split.ts decides): one relay for each lane, both of them with an
+ * The shell of a client that two logins serve (session/split/split.ts decides): one relay for each lane, both of them with an
  * end of the client's socket in place of a socket. The high lane's backend is opened when the first statement needs it,
  * and ends with the client, or alone while nobody uses it.
  *
@@ -13,9 +13,9 @@ import type { Lane } from "./lane.ts";
 import type { ClientEnd } from "./relay.ts";
 import type { SessionMachine } from "./session/machine.ts";
 import { OwnQuery } from "./session/own-query.ts";
-import { SplitFront, type SplitActions } from "./session/split.ts";
-import type { LaneName, Route, TextFacts } from "./session/split-route.ts";
-import { highSettings, judge, LOW_QUESTION, SETTINGS_QUESTION } from "./session/split-state.ts";
+import { SplitFront, type SplitActions } from "./session/split/split.ts";
+import type { LaneName, Route, TextFacts } from "./session/split/route.ts";
+import { highSettings, judge, LOW_QUESTION, SETTINGS_QUESTION } from "./session/split/state.ts";
 
 /** Bytes of the client that may wait for a lane before the client is not read any more. */
 const MAX_BACKLOG = 256 * 1024;

@@ -13,7 +13,7 @@ import type { Unprovable } from "./masking/plan.ts";
 import { serverJudges, type Need } from "./masking/second-login.ts";
 import { SQLSTATE, type Refusal } from "./refusal.ts";
 import type { SessionMachine } from "./session/machine.ts";
-import type { Route, TextFacts } from "./session/split-route.ts";
+import type { Route, TextFacts } from "./session/split/route.ts";
 import type { LaneOptions } from "./session/types.ts";
 import { SplitRelay } from "./split-relay.ts";
 import type { AnalysedSql, Statement } from "./sql/types.ts";

@@ -18,7 +18,7 @@ import { effectsOfAll, StandIns } from "./effects.ts";
 import { withoutLiterals } from "./literals.ts";
 import { decideByPlan, plannedDigests, useOf, type PlanUse } from "./planned.ts";
 import type { CatalogueNeed, Schemas, SessionMasking, SubjectMasking, View } from "./masking.ts";
-import type { Named } from "./held-types.ts";
+import type { Named } from "./hold/types.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions } from "./types.ts";
 

@@ -13,7 +13,7 @@ import { MessageWriter } from "../codec/writer.ts";
 import { refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
 import { Authoriser, type Verdict } from "./authorise.ts";
 import { StandIns } from "./effects.ts";
-import { Holds } from "./hold.ts";
+import { Holds } from "./hold/hold.ts";
 import { SessionMasking, type CatalogueNeed } from "./masking.ts";
 import { Names, type TrackedPortal } from "./names.ts";
 import { Outcomes } from "./outcomes.ts";

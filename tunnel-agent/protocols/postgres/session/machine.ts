@@ -16,7 +16,7 @@ import { BackendSide } from "./backend.ts";
 import { ClientSide } from "./client.ts";
 import { Core } from "./core.ts";
 import { refuseElsewhere } from "./extended.ts";
-import type { Inspected } from "./held-types.ts";
+import type { Inspected } from "./hold/types.ts";
 import type { Names } from "./names.ts";
 import type { MachineOptions, SessionEvent } from "./types.ts";
 

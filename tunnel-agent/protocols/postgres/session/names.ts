@@ -7,7 +7,7 @@ import type { FieldDescription } from "../codec/backend.ts";
 import type { ApprovalParameter } from "../../../../protocol/approval.ts";
 import type { Statement } from "../sql/types.ts";
 import type { KnownSql, Subject } from "./authorise.ts";
-import type { Consent } from "./held-types.ts";
+import type { Consent } from "./hold/types.ts";
 import type { Command } from "./types.ts";
 
 /** Bytes of a name; beyond it the server would cut the name, and two of the client's would be one of its. */

@@ -7,7 +7,7 @@ import { writeBare, writeQuery } from "../codec/frontend.ts";
 import { notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
 import { denied, type KnownSql, type Verdict } from "./authorise.ts";
 import type { Core } from "./core.ts";
-import { exactOf } from "./held-subject.ts";
+import { exactOf } from "./hold/subject.ts";
 import type { Command, Expected } from "./types.ts";
 
 /** `loaded`: the catalogue was loaded for it just now. */

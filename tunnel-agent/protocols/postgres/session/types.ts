@@ -10,7 +10,7 @@ import type { MaskCounts } from "../masking/types.ts";
 import type { Refusal } from "../refusal.ts";
 import type { AnalysedSql, SqlRefusal, Statement } from "../sql/types.ts";
 import type { KnownSql } from "./authorise.ts";
-import type { Named } from "./held-types.ts";
+import type { Named } from "./hold/types.ts";
 import type { CatalogueNeed, MaskingOptions, SubjectMasking } from "./masking.ts";
 import type { TrackedPortal, TrackedStatement } from "./names.ts";
 import type { Output } from "./results.ts";

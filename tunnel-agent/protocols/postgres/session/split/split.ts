@@ -12,16 +12,16 @@
  * Sans-IO: machines, sockets and the questions to the backends are behind `SplitActions`. What it cannot do: let the
  * high login see what the client's open transaction wrote, or keep a portal of the high lane over a Sync.
  */
-import { FrameReader, type FrameHandler, type Handling, type Verdict } from "../codec/framing.ts";
-import type { TransactionStatus } from "../codec/backend.ts";
-import { writeBare } from "../codec/frontend.ts";
-import { F } from "../codec/types.ts";
-import { single } from "../codec/writer.ts";
-import { SQLSTATE, type Refusal } from "../refusal.ts";
-import type { KnownSql } from "./authorise.ts";
-import type { SessionMachine } from "./machine.ts";
-import { Destinations, refusedMixture, type Destination, type LaneName, type Route, type TextFacts } from "./split-route.ts";
-import type { LaneOptions } from "./types.ts";
+import { FrameReader, type FrameHandler, type Handling, type Verdict } from "../../codec/framing.ts";
+import type { TransactionStatus } from "../../codec/backend.ts";
+import { writeBare } from "../../codec/frontend.ts";
+import { F } from "../../codec/types.ts";
+import { single } from "../../codec/writer.ts";
+import { SQLSTATE, type Refusal } from "../../refusal.ts";
+import type { KnownSql } from "../authorise.ts";
+import type { SessionMachine } from "../machine.ts";
+import { Destinations, refusedMixture, type Destination, type LaneName, type Route, type TextFacts } from "./route.ts";
+import type { LaneOptions } from "../types.ts";
 
 export type LaneMachine = Pick<SessionMachine, "status" | "quiet" | "amid" | "discarding" | "waits" | "names" | "ended" | "readyDue">;
 

@@ -2,12 +2,12 @@
  * What a client and its user are told of holds. Issue of record: a denied or expired approval is 42501, a cancelled one
  * 57014 (docs/decisions/0009).
  */
-import type { Decision } from "../../../../policy/types.ts";
-import type { ApprovalOutcome } from "../../../../protocol/approval.ts";
-import type { ErrorCode } from "../../../../protocol/errors.ts";
-import type { ApprovalId } from "../../../../protocol/ids.ts";
-import type { ErrorFields } from "../codec/backend.ts";
-import { approvalRequired, refusalFields, SQLSTATE, type Refusal } from "../refusal.ts";
+import type { Decision } from "../../../../../policy/types.ts";
+import type { ApprovalOutcome } from "../../../../../protocol/approval.ts";
+import type { ErrorCode } from "../../../../../protocol/errors.ts";
+import type { ApprovalId } from "../../../../../protocol/ids.ts";
+import type { ErrorFields } from "../../codec/backend.ts";
+import { approvalRequired, refusalFields, SQLSTATE, type Refusal } from "../../refusal.ts";
 
 /** SQLSTATE class 01: a warning that something of note happened. */
 const WARNING = "01000";

@@ -1,12 +1,12 @@
 /** Words of holds: what is held, what the shell is asked about it, and what consent gives. */
-import type { ApprovalId } from "../../../../protocol/ids.ts";
-import type { Result } from "../../../../protocol/result.ts";
-import type { Refusal } from "../refusal.ts";
-import type { Effect } from "../sql/types.ts";
-import type { Subject, Verdict } from "./authorise.ts";
-import type { RecordedSql } from "./core.ts";
-import type { Exact } from "./held-subject.ts";
-import type { Command } from "./types.ts";
+import type { ApprovalId } from "../../../../../protocol/ids.ts";
+import type { Result } from "../../../../../protocol/result.ts";
+import type { Refusal } from "../../refusal.ts";
+import type { Effect } from "../../sql/types.ts";
+import type { Subject, Verdict } from "../authorise.ts";
+import type { RecordedSql } from "../core.ts";
+import type { Exact } from "./subject.ts";
+import type { Command } from "../types.ts";
 
 /** People's consent to one exact command. */
 export interface Consent {

@@ -1,8 +1,8 @@
 /** What the recording and the connector are told of a hold's end. A command that then runs has a record of its own. */
-import type { ApprovalOutcome } from "../../../../protocol/approval.ts";
-import type { Asked } from "./held-phase.ts";
-import * as words from "./held-words.ts";
-import type { MachineOptions } from "./types.ts";
+import type { ApprovalOutcome } from "../../../../../protocol/approval.ts";
+import type { Asked } from "./phase.ts";
+import * as words from "./words.ts";
+import type { MachineOptions } from "../types.ts";
 
 type Session = MachineOptions["session"];
 

@@ -13,7 +13,7 @@
  * Sans-IO: requests, withdrawals and inspections are events; news and answers come back in. It covers one command at a
  * time, and what a Bind's consent allows is that portal's first Execute before the next Sync.
  */
-import { unreachable } from "../../../../protocol/result.ts";
+import { unreachable } from "../../../../../protocol/result.ts";
 import {
   HOLD_DEFINITIONS_MS,
   HOLD_FAIL_ANSWER_MS,
@@ -22,20 +22,20 @@ import {
   HOLD_NOTICE_EVERY_MS,
   HOLD_RECHECK_MS,
   HOLD_TTL_MS,
-} from "../../../../protocol/limits.ts";
-import type { ApprovalOutcome } from "../../../../protocol/approval.ts";
-import type { ApprovalId } from "../../../../protocol/ids.ts";
-import type { ApprovalNews } from "../../../session.ts";
-import { writeFields } from "../codec/backend.ts";
-import { writeBare } from "../codec/frontend.ts";
-import { approvalRequired, notRecorded, SQLSTATE, type Refusal } from "../refusal.ts";
-import type { Verdict } from "./authorise.ts";
-import type { Core } from "./core.ts";
-import { askedOf, sameTerms, type Asked, type Phase } from "./held-phase.ts";
-import { closed, recordState, settled } from "./held-record.ts";
-import { sameDefinitions, subjectOfHeld, type Exact } from "./held-subject.ts";
-import * as words from "./held-words.ts";
-import type { Consent, Held, Inspected } from "./held-types.ts";
+} from "../../../../../protocol/limits.ts";
+import type { ApprovalOutcome } from "../../../../../protocol/approval.ts";
+import type { ApprovalId } from "../../../../../protocol/ids.ts";
+import type { ApprovalNews } from "../../../../session.ts";
+import { writeFields } from "../../codec/backend.ts";
+import { writeBare } from "../../codec/frontend.ts";
+import { approvalRequired, notRecorded, SQLSTATE, type Refusal } from "../../refusal.ts";
+import type { Verdict } from "../authorise.ts";
+import type { Core } from "../core.ts";
+import { askedOf, sameTerms, type Asked, type Phase } from "./phase.ts";
+import { closed, recordState, settled } from "./record.ts";
+import { sameDefinitions, subjectOfHeld, type Exact } from "./subject.ts";
+import * as words from "./words.ts";
+import type { Consent, Held, Inspected } from "./types.ts";
 
 interface Hold {
   readonly held: Held;

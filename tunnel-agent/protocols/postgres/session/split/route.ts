@@ -2,10 +2,10 @@
  * Where a client's message has to go when two logins serve it: a text where `route` says, a name where it was made.
  * Both lanes have namespaces of their own, and the client has one: a name that the other lane holds is taken.
  */
-import { unreachable } from "../../../../protocol/result.ts";
-import { decodeFrontend, type FrontendMessage } from "../codec/frontend.ts";
-import { SQLSTATE, type Refusal } from "../refusal.ts";
-import type { KnownSql } from "./authorise.ts";
+import { unreachable } from "../../../../../protocol/result.ts";
+import { decodeFrontend, type FrontendMessage } from "../../codec/frontend.ts";
+import { SQLSTATE, type Refusal } from "../../refusal.ts";
+import type { KnownSql } from "../authorise.ts";
 import type { SplitActions } from "./split.ts";
 
 export type LaneName = "low" | "high";

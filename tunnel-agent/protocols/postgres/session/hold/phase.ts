@@ -1,10 +1,10 @@
 /** Where a hold stands. hold.ts moves it on. */
-import type { ApprovalOutcome } from "../../../../protocol/approval.ts";
-import type { ApprovalId } from "../../../../protocol/ids.ts";
-import { unreachable } from "../../../../protocol/result.ts";
-import type { Verdict } from "./authorise.ts";
-import type { Exact } from "./held-subject.ts";
-import type { Inspected } from "./held-types.ts";
+import type { ApprovalOutcome } from "../../../../../protocol/approval.ts";
+import type { ApprovalId } from "../../../../../protocol/ids.ts";
+import { unreachable } from "../../../../../protocol/result.ts";
+import type { Verdict } from "../authorise.ts";
+import type { Exact } from "./subject.ts";
+import type { Inspected } from "./types.ts";
 
 /** A request that people were asked. */
 export interface Asked {

@@ -3,9 +3,9 @@
  * allows it, and the settings under which the client expects its results. Asked of the low backend itself, so that what
  * functions and triggers did counts as well.
  */
-import { printIdentifier } from "../../../../policy/resource.ts";
-import { SQLSTATE, type Refusal } from "../refusal.ts";
-import { parseSearchPath } from "./search-path.ts";
+import { printIdentifier } from "../../../../../policy/resource.ts";
+import { SQLSTATE, type Refusal } from "../../refusal.ts";
+import { parseSearchPath } from "../search-path.ts";
 
 /** What decides how names resolve and how values look, and the client's own timeout. All of them exist since PostgreSQL 12. */
 const SETTINGS = [

@@ -3,15 +3,15 @@
  * database, role, search_path, types of parameters, the text behind a name that it runs. Nothing of it is masked or cut;
  * a secret that the text must hold (PASSWORD '…') is left out, said to be, and bound by a keyed digest instead.
  */
-import type { ApprovalParameter, ApprovalSubject } from "../../../../protocol/approval.ts";
-import { err, ok, type Result } from "../../../../protocol/result.ts";
-import type { Bind } from "../codec/frontend.ts";
-import type { Refusal } from "../refusal.ts";
-import type { Authoriser, KnownSql, Subject } from "./authorise.ts";
-import type { Definition } from "./held-types.ts";
-import { tooLong } from "./held-words.ts";
-import type { Names } from "./names.ts";
-import type { MachineOptions } from "./types.ts";
+import type { ApprovalParameter, ApprovalSubject } from "../../../../../protocol/approval.ts";
+import { err, ok, type Result } from "../../../../../protocol/result.ts";
+import type { Bind } from "../../codec/frontend.ts";
+import type { Refusal } from "../../refusal.ts";
+import type { Authoriser, KnownSql, Subject } from "../authorise.ts";
+import type { Definition } from "./types.ts";
+import { tooLong } from "./words.ts";
+import type { Names } from "../names.ts";
+import type { MachineOptions } from "../types.ts";
 
 /** Characters of one value of an approval's environment (protocol/approval.ts). */
 const MAX_VALUE = 4096;
