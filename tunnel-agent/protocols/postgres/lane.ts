@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import type { SessionContext } from "../../session.ts";
 import type { AnalysisCache } from "./analysis.ts";
+import { GrantedCatalogue } from "./catalogue/granted.ts";
 import type { CatalogueKeeper } from "./catalogue/keeper.ts";
 import type { PostgresTargetConfig } from "./config.ts";
 import { holdSources } from "./hold-sources.ts";
@@ -60,6 +61,7 @@ export const unprovableBy = ({ masking }: Pick<PostgresTargetConfig, "masking">)
 export function makeLane({ target, reach, client, stream, session, backend, lane, turned, unprovable }: LaneInput): Lane {
   const { config } = target;
   const major = serverMajor(backend);
+  const granted = new GrantedCatalogue(target.catalogue);
   const machine = new SessionMachine({
     session,
     streamId: stream,
@@ -70,7 +72,7 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     limits: config.limits,
     recordResults: config.record_results,
     masking: {
-      source: { current: (rules) => target.catalogue.current(rules), changed: () => target.catalogue.invalidate() },
+      source: { current: (rules) => granted.current(rules), changed: () => target.catalogue.invalidate() },
       unprovable: unprovable ?? (() => unprovableBy(config)),
     },
     analyse: (sql) => target.analysis.analyse(sql, major),
@@ -89,11 +91,7 @@ export function makeLane({ target, reach, client, stream, session, backend, lane
     cancel,
     session,
     holdSources: holdSources(target),
-    loadCatalogue: async (need) => {
-      // What went wrong is in the agent's log; the machine sees that there is none.
-      if (need === "load") await target.catalogue.refresh(session.masking());
-      else await target.catalogue.confirm(session.masking());
-    },
+    loadCatalogue: (need) => granted.load(need, session.masking()),
     failed: (error) => session.log.error({ stream, err: error }, "fault in the session machine"),
     ...(turned === undefined ? {} : { turned }),
   });

@@ -9,6 +9,8 @@ import { startGateway, type Gateway, type Rule } from "../support.ts";
 /** Everything but calls of functions that are not the server's harmless ones. */
 const noCalls: Rule = (action) => (action === "pg:call" ? "deny" : "allow");
 
+const CAPTURED = "returns text language sql as 'select ''captured'''";
+
 let postgres: PostgresServer;
 let owner: pg.Client;
 let gateway: Gateway;
@@ -131,6 +133,54 @@ describe("PG-44 what is found before pg_catalog's own needs pg:call", () => {
       await loose.stop();
       await owner.query("drop function public.upper(varchar)");
     }
+  });
+
+  it.each([
+    ["in the same transaction", ["begin", `create function public.initcap(varchar) ${CAPTURED}`, "select initcap(code) from people"], 3],
+    ["in the same text", [`create function public.initcap(varchar) ${CAPTURED}; select initcap(code) from people`], 1],
+    [
+      "by another name, in the same transaction",
+      [
+        "begin",
+        `create function public.nothing_yet(varchar) ${CAPTURED}`,
+        "alter function public.nothing_yet(varchar) rename to initcap",
+        "select initcap(code) from people",
+      ],
+      4,
+    ],
+  ])("one that the session makes %s counts although nobody else can see it", async (_how, texts, refused) => {
+    const rule: Rule = (action, resource) =>
+      action === "pg:call" && resource.type === "function" && resource.name === "initcap" ? "deny" : "allow";
+    const loose = await startGateway({ postgres, rule });
+    try {
+      const client = await RawClient.ready(loose.port);
+      // The control, and a decision that might be kept.
+      expect(await codeOf(client, "select initcap(code) from people")).toBe(null);
+      const codes: (string | null)[] = [];
+      for (const text of texts) codes.push(await codeOf(client, text));
+      expect(codes.findIndex((code) => code === "42501") + 1).toBe(refused);
+      expect(await codeOf(client, "rollback")).toBe(null);
+      expect(await codeOf(client, "select initcap(code) from people")).toBe(null);
+      client.destroy();
+    } finally {
+      await loose.stop();
+    }
+  });
+
+  it("a session gets on while others make definitions without pause", async () => {
+    let stop = false;
+    const busy = await RawClient.ready(gateway.port);
+    const others = (async () => {
+      for (let i = 0; !stop; i++) await busy.query(`create type public.busy_${i} as enum ('a'); drop type public.busy_${i}`);
+    })();
+    const client = await RawClient.ready(gateway.port);
+    const codes: (string | null)[] = [];
+    for (let i = 0; i < 12; i++) codes.push(await codeOf(client, `select upper(code) from people where id < ${i}`));
+    stop = true;
+    await others;
+    expect(codes.filter((code) => code !== null)).toEqual([]);
+    client.destroy();
+    busy.destroy();
   });
 
   it("without a catalogue nothing is taken for the server's own", async () => {

@@ -45,6 +45,7 @@ export interface Subject {
     readonly until: number;
     readonly view: View | null;
     readonly catalogue: Catalogue | null;
+    readonly standIns: number;
     readonly verdict: Verdict;
   } | null;
 }
@@ -157,6 +158,7 @@ export class Authoriser {
       kept !== null &&
       kept.view === view &&
       kept.catalogue === catalogue &&
+      kept.standIns === this.#standIns.version &&
       kept.policyVersion === policyVersion &&
       kept.schemas === this.#schemasVersion &&
       now < kept.until
@@ -166,7 +168,15 @@ export class Authoriser {
     const verdict = this.#ask(subject, []);
     // Of a plan's statements one turn less is left each time.
     if (!subject.dynamic && view !== undefined && catalogue !== undefined && session.plan === undefined) {
-      subject.kept = { policyVersion, schemas: this.#schemasVersion, until: now + DECISION_TTL_MS, view, catalogue, verdict };
+      subject.kept = {
+        policyVersion,
+        schemas: this.#schemasVersion,
+        until: now + DECISION_TTL_MS,
+        view,
+        catalogue,
+        standIns: this.#standIns.version,
+        verdict,
+      };
     }
     return verdict;
   }
@@ -203,6 +213,11 @@ export class Authoriser {
 
   get schemas(): readonly string[] {
     return [...this.#schemas];
+  }
+
+  /** No transaction is open. */
+  transactionEnded(): void {
+    this.#standIns.transactionEnded();
   }
 
   /** From now on unqualified names may mean objects of these schemas too. */

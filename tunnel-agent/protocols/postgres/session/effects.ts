@@ -18,6 +18,12 @@ import type { Names } from "./names.ts";
 export class StandIns {
   readonly #source: CatalogueSource | null;
   readonly #rules: () => MaskingRules;
+  /** Functions that this session has asked to make since no transaction was open: nobody else sees them before its end. */
+  readonly #made = new Set<string>();
+  /** It has asked for something that may have given anything a name. */
+  #madeAnything = false;
+  /** Changes with what was made. */
+  version = 0;
 
   constructor(source: CatalogueSource | null, rules: () => MaskingRules) {
     this.#source = source;
@@ -27,6 +33,29 @@ export class StandIns {
   /** Changes when an answer may. Undefined: it has to be loaded. */
   get catalogue(): Catalogue | null | undefined {
     return this.#source === null ? null : this.#source.current(this.#rules());
+  }
+
+  /**
+   * What this statement makes counts for those after it, whether they come in the same text, the same pipeline or the same
+   * transaction; and if it fails or is refused, it counts until no transaction is open.
+   */
+  note(statement: Statement): void {
+    if (this.#source === null) return;
+    const before = this.#made.size;
+    const anything = mayNameAnything(statement);
+    for (const { action, object } of statement.effects) {
+      if (action === "pg:create" && object.type === "function") this.#made.add(object.name);
+    }
+    if (this.#made.size > before || (anything && !this.#madeAnything)) this.version++;
+    if (anything) this.#madeAnything = true;
+  }
+
+  /** No transaction is open: the next catalogue has what was made. */
+  transactionEnded(): void {
+    if (this.#made.size === 0 && !this.#madeAnything) return;
+    this.#made.clear();
+    this.#madeAnything = false;
+    this.version++;
   }
 
   /** Whether these statements cannot be judged before the catalogue is loaded. */
@@ -40,15 +69,32 @@ export class StandIns {
     if (this.#source === null || builtins.length + fields.names.length === 0) return statement.effects;
     const { catalogue } = this;
     if (catalogue === undefined || catalogue === null) return undefined;
-    const call = (schema: string, name: string): Effect => ({ action: "pg:call", object: { type: "function", schema, name } });
+    const isMade = (name: string): boolean => this.#madeAnything || this.#made.has(name);
+    const call = (schema: string | undefined, name: string): Effect => ({ action: "pg:call", object: { type: "function", schema, name } });
     const calls = [
-      ...builtins.flatMap(({ kind, name, qualified }) =>
-        catalogue.shadows(kind, name, qualified ? [] : searchPath).map((schema) => call(schema, name)),
-      ),
-      ...fields.names.flatMap((name) => catalogue.rowFunctions(name, fields.ofFunctions, searchPath).map((schema) => call(schema, name))),
+      ...builtins.flatMap(({ kind, name, qualified }) => [
+        ...catalogue.shadows(kind, name, qualified ? [] : searchPath).map((schema) => call(schema, name)),
+        ...(!qualified && isMade(name) ? [call(undefined, name)] : []),
+      ]),
+      ...fields.names.flatMap((name) => [
+        ...catalogue.rowFunctions(name, fields.ofFunctions, searchPath).map((schema) => call(schema, name)),
+        ...(this.#made.has(name) ? [call(undefined, name)] : []),
+      ]),
     ];
     return calls.length === 0 ? statement.effects : [...statement.effects, ...calls];
   }
+}
+
+const NAMES_ANYTHING = new Set(
+  `CreateCastStmt CreateExtensionStmt AlterExtensionStmt AlterExtensionContentsStmt CreateOpClassStmt AlterOpFamilyStmt DoStmt
+  CallStmt`.split(/\s+/),
+);
+
+/** It makes operators or casts, or gives functions another name or schema, under names that its effects do not hold. */
+function mayNameAnything({ node, effects }: Statement): boolean {
+  if (NAMES_ANYTHING.has(node)) return true;
+  if (node === "DefineStmt") return effects.some(({ action, object }) => action === "pg:create" && object.type !== "function");
+  return (node === "RenameStmt" || node === "AlterObjectSchemaStmt") && effects.some(({ object }) => object.type !== "table");
 }
 
 /** EXECUTE and FETCH run what has names of its own. */
@@ -103,6 +149,7 @@ export function effectsOfAll(
       const effects = standIns.effectsOf(one, searchPath);
       if (effects === undefined) return err(catalogueMissing);
       all.push(...effects);
+      standIns.note(one);
     }
   }
   return ok(all);

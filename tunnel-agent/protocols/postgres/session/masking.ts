@@ -305,7 +305,9 @@ export class SessionMasking {
 
   /** A statement completed. */
   completed(statement: Statement): void {
-    if (OPAQUE.has(statement.node) || statement.effects.some(({ action }) => DDL.test(action))) this.#redefined = true;
+    // Where no class has columns, the catalogue holds no relations: only other definitions change it.
+    const isKept = ({ action, object }: Effect): boolean => DDL.test(action) && (this.#classed || object.type !== "table");
+    if (OPAQUE.has(statement.node) || statement.effects.some(isKept)) this.#redefined = true;
   }
 
   /** No transaction is open: what was changed is there for all to see. */

@@ -83,6 +83,7 @@ export function onReady(core: Core, status: TransactionStatus): Verdict | null {
   if (status === "I" && core.idle && core.segmentSince === null) {
     core.names.endTransaction();
     core.masking.transactionEnded();
+    core.authoriser.transactionEnded();
   }
   if (front.kind === "sync" && front.own === true) return "drop";
   const said = core.readyStatus;
