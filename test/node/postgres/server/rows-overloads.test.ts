@@ -168,15 +168,15 @@ describe("PG-44 what is found before pg_catalog's own needs pg:call", () => {
   });
 
   it("a session gets on while others make definitions without pause", async () => {
-    let stop = false;
+    const stop = new AbortController();
     const busy = await RawClient.ready(gateway.port);
     const others = (async () => {
-      for (let i = 0; !stop; i++) await busy.query(`create type public.busy_${i} as enum ('a'); drop type public.busy_${i}`);
+      for (let i = 0; !stop.signal.aborted; i++) await busy.query(`create type public.busy_${i} as enum ('a'); drop type public.busy_${i}`);
     })();
     const client = await RawClient.ready(gateway.port);
     const codes: (string | null)[] = [];
     for (let i = 0; i < 12; i++) codes.push(await codeOf(client, `select upper(code) from people where id < ${i}`));
-    stop = true;
+    stop.abort();
     await others;
     expect(codes.filter((code) => code !== null)).toEqual([]);
     client.destroy();
