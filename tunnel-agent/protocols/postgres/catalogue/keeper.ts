@@ -62,6 +62,9 @@ interface Kept {
   readonly stamp: string;
 }
 
+/** Loads in a row that definitions may outrun. */
+const MAX_LOADS = 20;
+
 export function createKeeper(options: KeeperOptions): CatalogueKeeper {
   return new Keeper(options);
 }
@@ -126,7 +129,7 @@ class Keeper implements CatalogueKeeper {
     if (this.#next?.rules === text) return this.#next.result;
     const result = this.#running.then(() => {
       if (this.#next?.result === result) this.#next = null;
-      return this.#load(rules, text);
+      return this.#loadUntilCurrent(rules, text);
     });
     this.#next = { rules: text, result };
     this.#running = result;
@@ -155,6 +158,17 @@ class Keeper implements CatalogueKeeper {
   #print(rules: MaskingRules): string {
     if (this.#printed?.rules !== rules) this.#printed = { rules, text: JSON.stringify(rules) };
     return this.#printed.text;
+  }
+
+  /**
+   * Definitions that changed during a load make it out of date for whoever asks next: with many clients that define things
+   * there is no end of that, so the load that nobody disturbed, or the last of some, is the answer.
+   */
+  async #loadUntilCurrent(rules: MaskingRules, text: string): Promise<Result<Catalogue, string>> {
+    for (let tries = 1; ; tries += 1) {
+      const loaded = await this.#load(rules, text);
+      if (!loaded.ok || tries === MAX_LOADS || this.#kept?.catalogue === loaded.value) return loaded;
+    }
   }
 
   async #load(rules: MaskingRules, text: string): Promise<Result<Catalogue, string>> {

@@ -49,6 +49,11 @@ export class AnswerReader implements FrameHandler {
     this.#frames.push(chunk);
   }
 
+  /** What the target said was wrong with the question that is not answered yet. */
+  get failure(): string | null {
+    return this.#failure;
+  }
+
   head(type: number, length: number): Handling {
     if (length <= MAX_ROW_BYTES) return "assemble";
     this.#broken(`a message of ${length} bytes (${printType(type)})`);
@@ -153,7 +158,7 @@ export class SideConnection {
       (why) => this.#end(`the target broke the protocol: ${why}`),
     );
     socket.on("data", (chunk: Buffer) => this.#reader.push(chunk));
-    socket.on("close", () => this.#end("the target closed the connection"));
+    socket.on("close", () => this.#end(this.#reader.failure ?? "the target closed the connection"));
     socket.on("error", (error: Error) => this.#end(error.message));
     if (rest.length > 0) this.#reader.push(rest);
     socket.resume();
